@@ -1,0 +1,1 @@
+"""How good a reconstruction is, on photos it has not seen."""

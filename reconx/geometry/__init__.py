@@ -1,0 +1,1 @@
+"""Photos to a Scene: cameras, pointmaps and confidence."""

@@ -1,0 +1,1 @@
+"""Geometry estimators: one file per model, listed in `registry.py`."""

@@ -1,0 +1,1 @@
+"""The no-weights engine: structure from motion, PatchMatch stereo, filling."""

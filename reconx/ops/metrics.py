@@ -1,0 +1,57 @@
+"""How alike two pictures are. Inputs in [0, 1]; higher is better."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+
+def psnr(
+    image: Float[Tensor, "*view height width 3"],
+    reference: Float[Tensor, "*view height width 3"],
+    mask: Bool[Tensor, "*view height width"] | None = None,
+) -> float:
+    """Peak signal-to-noise ratio in dB over all pixels together, or over those in `mask`."""
+    squared = (image - reference).square()
+    if mask is not None:
+        squared = squared[mask]
+    return float(-10 * torch.log10(squared.mean().clamp_min(1e-12)))
+
+
+def ssim_map(
+    image: Float[Tensor, "view height width 3"], reference: Float[Tensor, "view height width 3"]
+) -> Float[Tensor, "view height width"]:
+    """Structural similarity per pixel, mean over channels (Wang et al. 2004).
+
+    11-tap Gaussian window of standard deviation 1.5, zero padded, as in the loss of 3D Gaussian
+    Splatting. Differentiable.
+    """
+    x, y = image.permute(0, 3, 1, 2), reference.permute(0, 3, 1, 2)
+    stacked = torch.cat([x, y, x * x, y * y, x * y], dim=1)
+    blurred = _blur(stacked)
+    mean_x, mean_y, xx, yy, xy = blurred.chunk(5, dim=1)
+    covariance = xy - mean_x * mean_y
+    variances = (xx - mean_x.square()) + (yy - mean_y.square())
+    luminance = (2 * mean_x * mean_y + 1e-4) / (mean_x.square() + mean_y.square() + 1e-4)
+    return (luminance * (2 * covariance + 9e-4) / (variances + 9e-4)).mean(dim=1)
+
+
+def ssim(
+    image: Float[Tensor, "view height width 3"],
+    reference: Float[Tensor, "view height width 3"],
+    mask: Bool[Tensor, "view height width"] | None = None,
+) -> float:
+    """Mean of `ssim_map`, or of its pixels in `mask`."""
+    similarity = ssim_map(image, reference)
+    return float(similarity.mean() if mask is None else similarity[mask].mean())
+
+
+def _blur(planes: Float[Tensor, "view channel height width"]) -> Float[Tensor, "..."]:
+    taps = torch.arange(11, dtype=planes.dtype, device=planes.device) - 5
+    window = torch.exp(-taps.square() / (2 * 1.5**2))
+    window = window / window.sum()
+    channels = planes.shape[1]
+    across = window.expand(channels, 1, 1, 11)
+    down = window[:, None].expand(channels, 1, 11, 1)
+    planes = functional.conv2d(planes, across, padding=(0, 5), groups=channels)
+    return functional.conv2d(planes, down, padding=(5, 0), groups=channels)

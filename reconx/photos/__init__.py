@@ -1,0 +1,1 @@
+"""Photo files to Photos: decoding, orientation, EXIF, masks, one common size."""

@@ -1,0 +1,1 @@
+"""Pictures from points and from Gaussians."""

@@ -1,0 +1,1 @@
+"""Gaussian rasterizers: one file per backend, listed in `registry.py`."""

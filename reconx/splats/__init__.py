@@ -1,0 +1,1 @@
+"""A scene and its views to Gaussians: placing, losses, fit."""

@@ -1,0 +1,1 @@
+"""Camera paths: a trajectory is a `Cameras`."""

@@ -1,0 +1,1 @@
+"""Frames along a camera path: the clip driver and the video backbones."""

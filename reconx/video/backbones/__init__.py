@@ -1,0 +1,1 @@
+"""Video backbones: one file per backbone, listed in `../registry.py`."""
