@@ -10,7 +10,7 @@ PACKAGE = ROOT / "reconx"
 LAYERS = {
     "errors": 0,
     "checks": 1,
-    "parts": 1,
+    "parts": 2,
     "progress": 1,
     "types": 2,
     "ops": 3,
