@@ -1,4 +1,4 @@
-"""The rule of the house: a file imports only from lower layers or its own folder, never the host."""
+"""The rule of the house: imports point to lower layers or the own folder, never to the host."""
 
 import ast
 from pathlib import Path
