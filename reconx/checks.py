@@ -23,7 +23,9 @@ def check_shape(name: str, tensor: Tensor, *shape: int | None) -> None:
         raise InputError(f"{name} has shape {actual}; expected ({expected}).")
 
 
-def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
+def check_range(
+    name: str, value: int | float, low: int | float, high: int | float = math.inf
+) -> None:
     """Require a finite number in [low, high].
 
     Raises:
