@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import psutil
 from torch import Tensor
@@ -23,6 +23,7 @@ Preview = Callable[[], Tensor]
 """Makes an image (H W 3) in [0, 1] when called; never called unless a face shows it."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """One running stage."""
 
@@ -31,6 +32,7 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
 class Progress(Protocol):
     """A face that long stages report to."""
 

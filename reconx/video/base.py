@@ -1,7 +1,7 @@
 """What every video backbone is, and what it is asked."""
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -92,6 +92,7 @@ class BackboneSpec(PartSpec):
     """Was trained to lose keyframes, so that guidance may drop them."""
 
 
+@runtime_checkable
 class VideoBackbone(Protocol):
     """Makes frames along cameras, passing through keyframes."""
 

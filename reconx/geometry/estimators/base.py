@@ -1,7 +1,7 @@
 """What every geometry estimator is."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ...progress import Progress
 from ...types import Photos, Scene
@@ -21,6 +21,7 @@ class GeometryOptions:
     """Seeds every random choice."""
 
 
+@runtime_checkable
 class GeometryEstimator(Protocol):
     """Turns photos into a scene."""
 

@@ -1,6 +1,6 @@
 """What every Gaussian rasterizer is."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +17,7 @@ class Rasterized(NamedTuple):
     """Expected z-depth: sum of weight times z, divided by alpha; 0 where alpha is 0."""
 
 
+@runtime_checkable
 class Rasterizer(Protocol):
     """Draws Gaussians; differentiable in every tensor, `viewmats` and `background` included.
 
