@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from .errors import InputError
@@ -44,3 +45,21 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> None:
     """
     if value not in known:
         raise InputError(f"{name} '{value}' is unknown. Choose one of: {', '.join(known)}.")
+
+
+def check_device(name: str) -> torch.device:
+    """Require a torch device that this machine has.
+
+    Raises:
+        InputError: If torch does not know it or cannot use it here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"Device '{name}' cannot be used here ({reason}). Choose cpu, or a device that "
+            "your torch build supports."
+        ) from error
+    return device

@@ -1,0 +1,37 @@
+# make demo and make test set up everything they need in .venv; nothing outside this folder changes.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+PHOTOS ?= assets/sample-room/images/left.jpg assets/sample-room/images/middle.jpg
+OUTPUT ?= out/demo
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+
+demo: .venv/.runtime
+	$(BIN)/python -m reconx reconstruct $(PHOTOS) --output $(OUTPUT) --overwrite
+	@echo "Done. Look at $(OUTPUT)/overview.png first; open $(OUTPUT)/splats.ply in any splat viewer."
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -q
+	@echo "Done. What each test proves stands in tests/, one folder per folder of reconx/."
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# A torch that the interpreter already has is used as it is; else the pinned one is installed.
+.venv/.runtime: requirements.txt pyproject.toml Makefile
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+		{ echo "$(PYTHON) is older than 3.11; run make PYTHON=python3.12 or newer"; exit 1; }
+	$(PYTHON) -m venv $$($(PYTHON) -c "import torch" 2>/dev/null && echo --system-site-packages) .venv
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install -q "$(TORCH)"
+	$(BIN)/pip install -q -e . av
+	@touch $@
+
+.venv/.dev: .venv/.runtime
+	$(BIN)/pip install -q -e ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf .venv out build *.egg-info
