@@ -1,0 +1,164 @@
+"""Depth of every view from its neighbours, coarse to fine. Owns the schedule of the work."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from ...ops.image import luminance, resize_images, resize_masks
+from ...ops.projection import pixel_centres
+from ...progress import Progress
+from ...types import Cameras
+from .consistency import judge_depth
+from .matching_cost import MatchingCost, StereoView
+from .patchmatch import DepthRange, PlaneField, refine, spread, sweep, upsample
+
+RANGE_PERCENTILES = (1, 99)
+RANGE_MARGIN = 1.5
+"""Surfaces may lie this factor outside the depths of the sparse points."""
+MAX_SWEEP_STEPS = 64
+COARSE_SIDE = 64
+"""The coarsest level has at least so many pixels on its short side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StereoInput:
+    """Undistorted views, and what sparse points say of them."""
+
+    images: Float[Tensor, "view h w 3"]
+    valid: Bool[Tensor, "view h w"]
+    cameras: Cameras
+    """At the images' size."""
+    sources: tuple[tuple[int, ...], ...]
+    """Per view, whom to match it against; may be empty."""
+    anchors: tuple[Float[Tensor, "_ 3"], ...]
+    """Per view, x, y in pixels and inverse depth of sparse points."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """Some rounds of PatchMatch on one level."""
+
+    level: int
+    """The images are 2**level times smaller than given."""
+    rounds: int
+    sigmas: tuple[float, ...]
+    geometric: bool
+    """Whether hypotheses must agree with the other views' depths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthMaps:
+    """Depth of each view."""
+
+    depth: Float[Tensor, "view h w"]
+    """z-depth in the cameras' units; NaN where none is known."""
+    confidence: Float[Tensor, "view h w"]
+    """>= 1; at least `CONFIDENT` where measured."""
+
+
+def estimate_depth(stereo: StereoInput, *, device: str, seed: int, progress: Progress) -> DepthMaps:
+    """Measure what at least two views show.
+
+    Deterministic for one seed on one machine.
+
+    Args:
+        stereo: The views.
+        device: Torch device of the work; the result lies on the CPU.
+        seed: For the random refinement.
+        progress: Told of every view of every phase, with the depth so far as preview.
+    """
+    active = [view for view, sources in enumerate(stereo.sources) if sources]
+    ranges = {view: depth_range(stereo.anchors[view][:, 2]) for view in active}
+    phases = schedule(min(stereo.cameras.width, stereo.cameras.height))
+    generator = torch.Generator().manual_seed(seed)
+    task = progress.start("Dense stereo", (len(phases) + 1) * len(active))
+    done = 0
+    fields: dict[int, PlaneField] = {}
+    views: dict[int, StereoView] = {}
+    level = None
+    for phase in phases:
+        if phase.level != level:
+            level = phase.level
+            views = {view: _view_at_level(stereo, view, level, device) for view in active}
+            fields = {view: upsample(fields[view], *views[view].grey.shape) for view in fields}
+        # All views of a phase see the others as the phase found them: their order does not matter.
+        before = {view: field.planes[0] for view, field in fields.items()}
+        for view in active:
+            cost = MatchingCost(views[view], [views[source] for source in stereo.sources[view]])
+            others = None
+            if phase.geometric:
+                others = [before[source] for source in stereo.sources[view]]
+            if view not in fields:
+                guess = _nearest_anchors(stereo.anchors[view], stereo.cameras, views[view].camera)
+                fields[view] = _begin(cost, ranges[view], guess.to(device))
+            else:
+                fields[view].judge(cost, others)
+            for _ in range(phase.rounds):
+                spread(fields[view], cost, ranges[view], others)
+                refine(fields[view], cost, ranges[view], others, phase.sigmas, generator)
+            done += 1
+            task.update(done, partial(_preview, fields[view].planes[0], ranges[view]))
+    shape = stereo.valid.shape
+    depth, confidence = torch.full(shape, torch.nan), torch.ones(shape)
+    for view in active:
+        cost = MatchingCost(views[view], [views[source] for source in stereo.sources[view]])
+        others = [fields[source].planes[0] for source in stereo.sources[view]]
+        confidence[view] = judge_depth(cost, fields[view].planes, others).cpu()
+        measured = confidence[view] > 1
+        depth[view] = torch.where(measured, 1 / fields[view].planes[0].cpu(), torch.nan)
+        done += 1
+        task.update(done, partial(_preview, fields[view].planes[0], ranges[view]))
+    return DepthMaps(depth=depth, confidence=confidence)
+
+
+def schedule(short_side: int) -> tuple[Phase, ...]:
+    """Most work on small images; at full size planes only settle and agree."""
+    coarsest = max(0, int(math.log2(max(1.0, short_side / COARSE_SIDE))))
+    phases = [Phase(level=coarsest, rounds=3, sigmas=(8.0, 2.0, 1.0, 0.5), geometric=False)]
+    for level in range(coarsest, 0, -1):
+        phases.append(Phase(level=level, rounds=2, sigmas=(2.0, 0.7, 0.3), geometric=True))
+    phases.append(Phase(level=0, rounds=2, sigmas=(0.7, 0.25), geometric=True))
+    return tuple(phases)
+
+
+def depth_range(inverse_depth: Float[Tensor, " point"]) -> DepthRange:
+    """Where surfaces may lie, from the inverse depths of sparse points."""
+    low, high = np.percentile(inverse_depth.numpy(), RANGE_PERCENTILES)
+    return DepthRange(low=float(low / RANGE_MARGIN), high=float(high * RANGE_MARGIN))
+
+
+def _view_at_level(stereo: StereoInput, view: int, level: int, device: str) -> StereoView:
+    width, height = (math.ceil(n / 2**level) for n in (stereo.cameras.width, stereo.cameras.height))
+    image = resize_images(stereo.images[view : view + 1], width, height)[0]
+    valid = resize_masks(stereo.valid[view : view + 1], width, height)[0]
+    grey = torch.where(valid, luminance(image), torch.nan)
+    camera = stereo.cameras[view].resized(width, height)
+    return StereoView(camera=camera, grey=grey.to(device), image=image.to(device))
+
+
+def _begin(cost: MatchingCost, limits: DepthRange, guess: Float[Tensor, "h w"]) -> PlaneField:
+    """Sweep the range in steps of about one pixel of parallax."""
+    span = (limits.high - limits.low) * cost.parallax_px((limits.high + limits.low) / 2)
+    return sweep(cost, limits, guess, steps=max(8, min(MAX_SWEEP_STEPS, round(span))))
+
+
+def _nearest_anchors(
+    anchors: Float[Tensor, "point 3"], cameras: Cameras, camera: Cameras
+) -> Float[Tensor, "h w"]:
+    """Inverse depth of the nearest sparse point at each pixel of a smaller camera."""
+    scale = np.array([camera.width / cameras.width, camera.height / cameras.height])
+    tree = KDTree(anchors[:, :2].numpy() * scale)
+    _, nearest = tree.query(pixel_centres(camera.width, camera.height).numpy())
+    return anchors[:, 2][torch.as_tensor(nearest)]
+
+
+def _preview(inverse_depth: Float[Tensor, "h w"], limits: DepthRange) -> Float[Tensor, "h w 3"]:
+    """Near is bright."""
+    bright = (inverse_depth - limits.low) / (limits.high - limits.low)
+    return bright.clamp(0, 1).cpu()[..., None].expand(-1, -1, 3)
