@@ -1,0 +1,268 @@
+"""Posed photos as nerfstudio's `transforms.json`, and back.
+
+Cameras are given and returned in our conventions and in world space (`Scene.world_from_scene` has
+been applied); in the file the axes are OpenGL's. Both place pixel centres at +0.5.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..checks import check_shape
+from ..errors import InputError
+from ..types import Cameras, Photos
+from .atomic import write_text
+from .pictures import photo_rectangle, write_picture
+
+_WRITABLE = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+_DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
+_OPENGL_AXES = torch.tensor([1.0, -1.0, -1.0, 1.0])
+"""Flips Y and Z of a camera's own axes: from OpenCV to OpenGL, and back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PosedPhotos:
+    """Photo files and where they were taken."""
+
+    paths: tuple[Path, ...]
+    """The picture files."""
+    cameras: tuple[Cameras, ...]
+    """One camera per file, at the file's own size."""
+    masks: tuple[Path, ...] | None = None
+    """One mask per file, white = used; None if all photos are used whole."""
+
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        counts = [len(self.paths), len(self.cameras)]
+        counts += [] if self.masks is None else [len(self.masks)]
+        if len(set(counts)) != 1:
+            raise InputError(
+                f"Posed photos came as {counts} files, cameras, masks; expected one of each."
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """File names without folders."""
+        return tuple(path.name for path in self.paths)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Which photos go in and which are scored, of `splits.json`."""
+
+    context: tuple[str, ...]
+    """File names of the photos to reconstruct from."""
+    targets: tuple[str, ...]
+    """File names of the photos to compare with; empty if there are none."""
+
+
+def write_posed_photos(
+    folder: str | Path, photos: Photos, cameras: Cameras, *, ply_file_path: str | None = None
+) -> PosedPhotos:
+    """Write `images/`, `transforms.json` and, where pixels are not valid, `masks/`.
+
+    Every photo is cut to its own rectangle, without padding. Files keep their names; a format that
+    is not written gets `.png` appended.
+
+    Args:
+        folder: Where the files go.
+        photos: Undistorted photos.
+        cameras: Their cameras in world space, at their resolution.
+        ply_file_path: A point cloud to start from, relative to the folder.
+
+    Raises:
+        InputError: If cameras and photos differ in count or size.
+    """
+    folder = Path(folder)
+    if (len(cameras), cameras.width, cameras.height) != (len(photos), photos.width, photos.height):
+        raise InputError(
+            f"{len(cameras)} cameras of {cameras.width} x {cameras.height} pixels cannot belong to "
+            f"{len(photos)} photos of {photos.width} x {photos.height}."
+        )
+    paths, masks, cut_cameras = [], [], []
+    for index, name in enumerate(photos.names):
+        left, top, right, bottom = photo_rectangle(photos, index)
+        keeps = Path(name).suffix.lower() in _WRITABLE
+        paths.append(folder / "images" / (name if keeps else f"{name}.png"))
+        write_picture(paths[-1], photos.images[index, top:bottom, left:right])
+        masks.append(photos.valid[index, top:bottom, left:right, None].float())
+        K = cameras.K[[index]].clone()
+        K[0, :2, 2] -= torch.tensor([left, top]).to(K)
+        poses = cameras.camera_to_world[[index]]
+        cut_cameras.append(
+            Cameras(camera_to_world=poses, K=K, width=right - left, height=bottom - top)
+        )
+    mask_paths = None
+    if not all(mask.all() for mask in masks):  # nerfstudio wants masks for all photos or for none
+        mask_paths = tuple(folder / "masks" / f"{name}.png" for name in photos.names)
+        for path, mask in zip(mask_paths, masks, strict=True):
+            write_picture(path, mask)
+    posed = PosedPhotos(paths=tuple(paths), cameras=tuple(cut_cameras), masks=mask_paths)
+    write_transforms(folder / "transforms.json", posed, ply_file_path=ply_file_path)
+    return posed
+
+
+def write_transforms(
+    path: str | Path, posed: PosedPhotos, *, ply_file_path: str | None = None
+) -> None:
+    """Write the cameras of photo files; paths inside are relative to the file's folder."""
+    base = Path(path).absolute().parent
+
+    def relative(file: Path) -> str:
+        file = file.absolute()
+        return (file.relative_to(base) if file.is_relative_to(base) else file).as_posix()
+
+    frames = []
+    for index, camera in enumerate(posed.cameras):
+        K, pose = camera.K[0].tolist(), (camera.camera_to_world[0] * _OPENGL_AXES).tolist()
+        frame = {
+            "file_path": relative(posed.paths[index]),
+            "fl_x": K[0][0],
+            "fl_y": K[1][1],
+            "cx": K[0][2],
+            "cy": K[1][2],
+            "w": camera.width,
+            "h": camera.height,
+            "transform_matrix": pose,
+        }
+        if posed.masks is not None:
+            frame["mask_path"] = relative(posed.masks[index])
+        frames.append(frame)
+    document: dict[str, Any] = {"camera_model": "PINHOLE", "frames": frames}
+    if ply_file_path is not None:
+        document["ply_file_path"] = ply_file_path
+    write_text(path, json.dumps(document, indent=1) + "\n")
+
+
+def read_transforms(path: str | Path) -> PosedPhotos:
+    """Read the cameras of photo files; intrinsics may stand per frame or once for all.
+
+    Args:
+        path: A `transforms.json`, or the folder that holds one.
+
+    Raises:
+        InputError: If the file is missing or no such file, or a value is missing or wrong; the
+            text names the frame and the key. Lens distortion is refused: expected are pinhole
+            photos.
+    """
+    path = Path(path)
+    path = path / "transforms.json" if path.is_dir() else path
+    document = _read_json(path)
+    frames = document.get("frames")
+    if not isinstance(frames, list) or not frames:
+        raise InputError(f"'{path}' has no list 'frames'; expected nerfstudio's transforms.json.")
+    paths, cameras, masks = [], [], []
+    for index, frame in enumerate(frames):
+        if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
+            raise InputError(f"'{path}', frame {index}: 'file_path' is missing; expected a file.")
+        place = f"'{path}', frame {index} ({frame['file_path']})"
+        paths.append(path.parent / frame["file_path"])
+        cameras.append(_read_camera(place, {**document, **frame}))
+        if isinstance(frame.get("mask_path"), str):
+            masks.append(path.parent / frame["mask_path"])
+    if masks and len(masks) != len(frames):
+        raise InputError(
+            f"'{path}': {len(masks)} of {len(frames)} frames have a 'mask_path'; expected all or "
+            "none."
+        )
+    return PosedPhotos(
+        paths=tuple(paths), cameras=tuple(cameras), masks=tuple(masks) if masks else None
+    )
+
+
+def read_splits(path: str | Path) -> dict[str, Split]:
+    """Read which photos go in and which are scored, by split name.
+
+    Args:
+        path: A `splits.json`, or the folder that holds one.
+
+    Raises:
+        InputError: If the file is missing or a split names fewer than two context photos.
+    """
+    path = Path(path)
+    path = path / "splits.json" if path.is_dir() else path
+    splits = {}
+    for name, split in _read_json(path).items():
+        place = f"'{path}', split '{name}'"
+        context = _read_names(place, split, "context")
+        if len(context) < 2:
+            raise InputError(
+                f"{place}: 'context' names {len(context)} photos; expected at least two."
+            )
+        splits[name] = Split(context=context, targets=_read_names(place, split, "targets"))
+    return splits
+
+
+def _read_names(place: str, split: Any, key: str) -> tuple[str, ...]:
+    names = split.get(key, []) if isinstance(split, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{place}: '{key}' is no list of file names; expected one.")
+    return tuple(names)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"'{path}' does not exist. Check the path.")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"'{path}' is not JSON ({error}).") from error
+    if not isinstance(document, dict):
+        raise InputError(f"'{path}' holds no JSON object; expected one.")
+    return document
+
+
+def _read_camera(place: str, values: Mapping[str, Any]) -> Cameras:
+    """One camera from a frame's values over the document's."""
+    distorted = [key for key in _DISTORTION if values.get(key)]
+    if distorted:
+        raise InputError(
+            f"{place}: lens distortion '{distorted[0]}' is {values[distorted[0]]}; expected none. "
+            "Undistort the photos first."
+        )
+
+    def number(key: str, *, positive: bool = False) -> float:
+        value = values.get(key)
+        if (
+            not isinstance(value, int | float)
+            or not math.isfinite(value)
+            or (positive and value <= 0)
+        ):
+            raise InputError(
+                f"{place}: '{key}' is {'missing' if value is None else value}; expected a "
+                f"{'positive ' if positive else ''}number."
+            )
+        return float(value)
+
+    fl_x = number("fl_x", positive=True)
+    fl_y = number("fl_y", positive=True) if "fl_y" in values else fl_x
+    K = torch.tensor([[fl_x, 0, number("cx")], [0, fl_y, number("cy")], [0, 0, 1]])
+    return Cameras(
+        camera_to_world=_read_pose(place, values.get("transform_matrix"))[None],
+        K=K[None],
+        width=round(number("w", positive=True)),
+        height=round(number("h", positive=True)),
+    )
+
+
+def _read_pose(place: str, rows: object) -> Float[Tensor, "4 4"]:
+    try:
+        matrix = torch.tensor(rows, dtype=torch.float32)
+        check_shape("transform_matrix", matrix, 4, 4)  # an InputError is a ValueError
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{place}: 'transform_matrix' is no 4 x 4 matrix of numbers.") from error
+    rotation = matrix[:3, :3]
+    rigid = torch.allclose(rotation @ rotation.mT, torch.eye(3), atol=1e-3)
+    if not rigid or torch.linalg.det(rotation) < 0:
+        raise InputError(
+            f"{place}: 'transform_matrix' is no rigid pose; expected a rotation without scale or "
+            "mirroring."
+        )
+    return matrix * _OPENGL_AXES
