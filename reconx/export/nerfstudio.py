@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from ..checks import check_shape
@@ -37,20 +39,41 @@ class PosedPhotos:
     """One camera per file, at the file's own size."""
     masks: tuple[Path, ...] | None = None
     """One mask per file, white = used; None if all photos are used whole."""
+    depths: tuple[Path, ...] | None = None
+    """One 16-bit picture of z-depth per file, 0 = unknown; None if there are none."""
+    depth_unit: float = 0.001
+    """World units per step of a depth picture."""
 
     def __post_init__(self) -> None:
         """Check the counts."""
         counts = [len(self.paths), len(self.cameras)]
-        counts += [] if self.masks is None else [len(self.masks)]
+        counts += [len(files) for files in (self.masks, self.depths) if files is not None]
         if len(set(counts)) != 1:
             raise InputError(
-                f"Posed photos came as {counts} files, cameras, masks; expected one of each."
+                f"Posed photos came as {counts} files, cameras, masks or depths; expected "
+                "one of each."
             )
 
     @property
     def names(self) -> tuple[str, ...]:
         """File names without folders."""
         return tuple(path.name for path in self.paths)
+
+
+def read_depth(posed: PosedPhotos, index: int) -> Float[Tensor, "height width"]:
+    """Z-depth of one photo in world units, 0 where unknown, at the depth picture's own size.
+
+    Raises:
+        InputError: If there is no depth, or the file cannot be read.
+    """
+    if posed.depths is None:
+        raise InputError(f"'{posed.paths[index]}' has no depth picture; expected one.")
+    try:
+        with Image.open(posed.depths[index]) as image:
+            steps = np.asarray(image, dtype=np.float32)
+    except OSError as error:
+        raise InputError(f"Depth '{posed.depths[index]}' cannot be read ({error}).") from error
+    return torch.from_numpy(steps * np.float32(posed.depth_unit))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,23 +181,30 @@ def read_transforms(path: str | Path) -> PosedPhotos:
     frames = document.get("frames")
     if not isinstance(frames, list) or not frames:
         raise InputError(f"'{path}' has no list 'frames'; expected nerfstudio's transforms.json.")
-    paths, cameras, masks = [], [], []
+    paths, cameras = [], []
     for index, frame in enumerate(frames):
         if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
             raise InputError(f"'{path}', frame {index}: 'file_path' is missing; expected a file.")
         place = f"'{path}', frame {index} ({frame['file_path']})"
         paths.append(path.parent / frame["file_path"])
         cameras.append(_read_camera(place, {**document, **frame}))
-        if isinstance(frame.get("mask_path"), str):
-            masks.append(path.parent / frame["mask_path"])
-    if masks and len(masks) != len(frames):
-        raise InputError(
-            f"'{path}': {len(masks)} of {len(frames)} frames have a 'mask_path'; expected all or "
-            "none."
-        )
     return PosedPhotos(
-        paths=tuple(paths), cameras=tuple(cameras), masks=tuple(masks) if masks else None
+        paths=tuple(paths),
+        cameras=tuple(cameras),
+        masks=_read_files(path, frames, "mask_path"),
+        depths=_read_files(path, frames, "depth_file_path"),
+        depth_unit=float(document.get("depth_unit_scale_factor", 0.001)),
     )
+
+
+def _read_files(path: Path, frames: list[dict[str, Any]], key: str) -> tuple[Path, ...] | None:
+    """A file per frame, or None where no frame has one."""
+    files = [path.parent / frame[key] for frame in frames if isinstance(frame.get(key), str)]
+    if files and len(files) != len(frames):
+        raise InputError(
+            f"'{path}': {len(files)} of {len(frames)} frames have a '{key}'; expected all or none."
+        )
+    return tuple(files) or None
 
 
 def read_splits(path: str | Path) -> dict[str, Split]:

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -9,6 +10,7 @@ from PIL import Image
 from reconx.errors import InputError
 from reconx.export.nerfstudio import (
     PosedPhotos,
+    read_depth,
     read_splits,
     read_transforms,
     write_posed_photos,
@@ -179,3 +181,17 @@ def test_development_photos():
         assert all(path.is_file() for path in posed.paths)
         for split in read_splits(DATA / scene).values():
             assert {*split.context, *split.targets} <= set(posed.names)
+
+
+def test_depth_pictures_are_read_in_world_units(tmp_path: Path) -> None:
+    posed = PosedPhotos(paths=(tmp_path / "a.png",), cameras=(make_photos()[1][0],))
+    write_transforms(tmp_path / "transforms.json", posed)
+    document = json.loads((tmp_path / "transforms.json").read_text(encoding="utf-8"))
+    document["frames"][0]["depth_file_path"] = "depth/a.png"
+    document["depth_unit_scale_factor"] = 0.01
+    (tmp_path / "transforms.json").write_text(json.dumps(document), encoding="utf-8")
+    (tmp_path / "depth").mkdir()
+    steps = np.array([[0, 150], [40_000, 1]], dtype=np.uint16)
+    Image.fromarray(steps).save(tmp_path / "depth" / "a.png")
+    depth = read_depth(read_transforms(tmp_path), 0)
+    torch.testing.assert_close(depth, torch.tensor([[0.0, 1.5], [400.0, 0.01]]))
