@@ -1,0 +1,94 @@
+"""Which photos to compare, and which of their features look alike. Owns no geometry."""
+
+import itertools
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .features import Features
+
+RATIO = 0.85
+"""Lowe's ratio of nearest to second nearest distance."""
+ALL_PAIRS_UP_TO = 12
+"""Photos; above this only likely pairs are compared, so that the work grows with N, not N^2."""
+NEIGHBOURS = 8
+"""Likely partners per photo above `ALL_PAIRS_UP_TO`."""
+SKETCH_FEATURES = 400
+"""Largest features of a photo, by which likely partners are found."""
+_CHUNK = 2048
+
+
+def choose_pairs(features: list[Features]) -> list[tuple[int, int]]:
+    """Pairs of photos worth matching in full.
+
+    Up to `ALL_PAIRS_UP_TO` photos: all. Above: per photo the `NEIGHBOURS` with which its largest
+    features match best (a large feature is seen from far away and in a small copy), and the
+    maximum spanning tree of those counts, which keeps the graph connected.
+    """
+    count = len(features)
+    pairs = list(itertools.combinations(range(count), 2))
+    if count <= ALL_PAIRS_UP_TO:
+        return pairs
+    sketches = [part.descriptors[:SKETCH_FEATURES] for part in features]
+    votes = np.zeros((count, count))
+    for i, j in pairs:
+        votes[i, j] = votes[j, i] = len(match_descriptors(sketches[i], sketches[j]))
+    chosen = set(_spanning_tree(votes))
+    for i in range(count):
+        partners = np.argsort(-votes[i], kind="stable")
+        partners = [j for j in partners if j != i and votes[i, j] > 0][:NEIGHBOURS]
+        chosen.update((min(i, int(j)), max(i, int(j))) for j in partners)
+    return sorted(chosen)
+
+
+def match_descriptors(
+    first: Float[Tensor, "n 128"], second: Float[Tensor, "m 128"]
+) -> Int[np.ndarray, "match 2"]:
+    """Mutual nearest neighbours that pass the ratio test in both directions' nearest sense.
+
+    Args:
+        first: Unit descriptors.
+        second: Unit descriptors.
+
+    Returns:
+        Index pairs, ascending in the first.
+    """
+    if min(len(first), len(second)) < 2:
+        return np.zeros((0, 2), dtype=np.int64)
+    best, nearest = [], []
+    column_best = torch.full((len(second),), -1.0)
+    column_nearest = torch.zeros(len(second), dtype=torch.long)
+    for start in range(0, len(first), _CHUNK):  # the whole matrix would take 256 MB
+        similarity = first[start : start + _CHUNK] @ second.mT
+        top = similarity.topk(2, dim=1)
+        best.append(top.values)
+        nearest.append(top.indices[:, 0])
+        value, index = similarity.max(dim=0)
+        better = value > column_best
+        column_best = torch.where(better, value, column_best)
+        column_nearest = torch.where(better, index + start, column_nearest)
+    distance = (2 - 2 * torch.cat(best)).clamp_min(0).sqrt()
+    partner = torch.cat(nearest)
+    mutual = column_nearest[partner] == torch.arange(len(first))
+    passed = torch.nonzero(mutual & (distance[:, 0] < RATIO * distance[:, 1]))[:, 0]
+    return torch.stack([passed, partner[passed]], dim=1).numpy()
+
+
+def _spanning_tree(votes: Float[np.ndarray, "photo photo"]) -> list[tuple[int, int]]:
+    """Maximum spanning tree (Prim); photos without any vote still get one edge."""
+    count = len(votes)
+    strength = votes[0].copy()
+    parent = np.zeros(count, dtype=np.int64)
+    joined = np.zeros(count, dtype=bool)
+    joined[0] = True
+    edges = []
+    for _ in range(count - 1):
+        new = int(np.where(joined, -1.0, strength).argmax())
+        edges.append((min(new, int(parent[new])), max(new, int(parent[new]))))
+        joined[new] = True
+        closer = votes[new] > strength
+        strength = np.where(closer, votes[new], strength)
+        parent = np.where(closer, new, parent)
+    return edges
