@@ -1,0 +1,60 @@
+"""What a camera path is, and what can be asked of one."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Int
+from torch import Tensor
+
+from ..checks import check_choice, check_range, check_shape
+from ..types import Cameras
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathOptions:
+    """Which way the camera goes, how long, and at what size."""
+
+    kind: str = "interpolate"
+    """A key of `path.KINDS`."""
+    frames: int = 48
+    """Cameras of the path, captured ones included."""
+    width: int | None = None
+    """Pixels; None follows `height` and the photos' shape, or the photos' size."""
+    height: int | None = None
+    """Pixels; None follows `width` and the photos' shape, or the photos' size."""
+    loop: bool = False
+    """Whether the first camera follows on the last, without being repeated."""
+    easing: Literal["linear", "smooth"] = "linear"
+    """"linear" goes evenly; "smooth" sets off and arrives slowly."""
+    orbit_degrees: float = 15.0
+    """How far an orbit sways to each side; 180 with `loop` is a full circle."""
+    orbit_radius: float = 1.0
+    """Distance from the focus as a share of the captured cameras' mean distance."""
+
+    def __post_init__(self) -> None:
+        """Check values; `kind` is checked where the kinds are known."""
+        check_range("Path frames", self.frames, 1)
+        check_choice("Path easing", self.easing, ("linear", "smooth"))
+        check_range("Orbit degrees", self.orbit_degrees, 0, 180)
+        check_range("Orbit radius", self.orbit_radius, 0.05, 20)
+        for name, side in (("width", self.width), ("height", self.height)):
+            if side is not None:
+                check_range(f"Path {name}", side, 8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraPath:
+    """Cameras in the order of the frames, and which of them are photos."""
+
+    cameras: Cameras
+    """One per frame, in the scene's frame."""
+    photo_index: Int[Tensor, " frame"]
+    """Which photo's camera a frame has, exactly; -1 = none."""
+
+    def __post_init__(self) -> None:
+        """Check that both parts have one length."""
+        check_shape("CameraPath.photo_index", self.photo_index, len(self.cameras))
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        return len(self.cameras)
