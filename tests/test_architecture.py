@@ -23,6 +23,7 @@ LAYERS = {
     "video": 5,
     "splats": 5,
     "pipeline": 6,
+    "results": 7,
     "evaluation": 7,
     "training": 7,
     "cli": 8,
