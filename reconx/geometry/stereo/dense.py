@@ -73,7 +73,7 @@ def estimate_depth(stereo: StereoInput, *, device: str, seed: int, progress: Pro
         seed: For the random refinement.
         progress: Told of every view of every phase, with the depth so far as preview.
     """
-    active = [view for view, sources in enumerate(stereo.sources) if sources]
+    active = [v for v, sources in enumerate(stereo.sources) if sources and len(stereo.anchors[v])]
     ranges = {view: depth_range(stereo.anchors[view][:, 2]) for view in active}
     phases = schedule(min(stereo.cameras.width, stereo.cameras.height))
     generator = torch.Generator().manual_seed(seed)
@@ -123,7 +123,7 @@ def schedule(short_side: int) -> tuple[Phase, ...]:
     phases = [Phase(level=coarsest, rounds=3, sigmas=(8.0, 2.0, 1.0, 0.5), geometric=False)]
     for level in range(coarsest, 0, -1):
         phases.append(Phase(level=level, rounds=2, sigmas=(2.0, 0.7, 0.3), geometric=True))
-    phases.append(Phase(level=0, rounds=2, sigmas=(0.7, 0.25), geometric=True))
+    phases += 2 * [Phase(level=0, rounds=1, sigmas=(0.7, 0.25), geometric=True)]
     return tuple(phases)
 
 
