@@ -1,0 +1,187 @@
+"""The picture of a finished reconstruction that a person looks at first."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..checks import check_shape
+from ..ops.metrics import psnr
+from ..ops.projection import world_to_camera
+from ..types import Cameras, Scene
+from .colour_maps import GLOW, RAINBOW, apply_colour_map
+from .pictures import photo_rectangle
+from .plan import draw_plan
+from .sheet import GAP, MARGIN, SHEET_WIDTH, Section, Tile, draw_sheet
+
+MOST_PHOTOS = 6
+FRAMES_SHOWN = 6
+
+_EMPTY = torch.tensor([38.0, 40.0, 45.0]) / 255
+"""Where a map has no value."""
+_HATCH = torch.tensor([255.0, 64.0, 160.0]) / 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathPictures:
+    """What is known along a path; every part at one size of its own."""
+
+    cameras: Cameras
+    """The path."""
+    frames: Float[Tensor, "frame height width 3"] | None = None
+    """Frames as the backbone made them."""
+    holes: Bool[Tensor, "frame height width"] | None = None
+    """True where no photo saw the frame's surface; of the frames' size."""
+    renders: Float[Tensor, "frame h w 3"] | None = None
+    """The Gaussians seen from the path."""
+
+
+def draw_overview(
+    scene: Scene,
+    path: PathPictures,
+    *,
+    photo_renders: Float[Tensor, "view height width 3"] | None = None,
+    title: str = "Reconstruction",
+) -> Float[Tensor, "page_height page_width 3"]:
+    """Draw photos with depth, confidence and fit, frames along the path, and two plans.
+
+    Args:
+        scene: The scene, in its own frame; up to six photos are shown, chosen evenly.
+        path: The camera path and what was made along it; up to six frames are shown.
+        photo_renders: The Gaussians seen from the photos' cameras, at the photos' size; each is
+            shown with its PSNR over the photo's valid pixels.
+        title: The first line.
+
+    Returns:
+        A picture 1600 pixels wide.
+
+    Raises:
+        InputError: If pictures do not fit each other in count or size.
+    """
+    sections = [_photo_section(scene, photo_renders)]
+    if path.frames is not None or path.renders is not None:
+        sections.append(_path_section(path))
+    sections.append(_plan_section(scene, path.cameras))
+    return draw_sheet(title, sections)
+
+
+def _photo_section(scene: Scene, renders: Tensor | None) -> Section:
+    if renders is not None:
+        check_shape("Renders of the photos", renders, *scene.photos.images.shape)
+    shown = _evenly(len(scene.photos), MOST_PHOTOS)
+    limits = _depth_limits(scene)
+    rows = [_photo_row(scene, renders, index, limits) for index in shown]
+    count = f"{len(scene.photos)} photos"
+    if len(shown) < len(scene.photos):
+        count = f"{len(shown)} of {count}"
+    return Section(
+        heading=f"{count}, geometry by '{scene.source.estimator}'",
+        rows=rows,
+        columns=len(rows[0]),
+        tile_height=340 if len(shown) <= 3 else 220,
+    )
+
+
+def _photo_row(
+    scene: Scene, renders: Tensor | None, index: int, limits: tuple[float, float]
+) -> list[Tile]:
+    photo, valid = scene.photos.images[index], scene.valid[index]
+    near, far = limits
+    depth = world_to_camera(scene.points[index], scene.cameras.viewmats[index])[..., 2]
+    # Linear in 1 / depth, in which near and far surfaces share the colours fairly.
+    closeness = (1 / depth - 1 / far) / (1 / near - 1 / far)
+    closeness = torch.where(valid, closeness, 0.0)
+    depth_map = torch.where(valid[..., None], apply_colour_map(closeness, RAINBOW), _EMPTY)
+    # Confidence 10 counts as certain in the fit, so that it gets the brightest colour.
+    glow = apply_colour_map(scene.confidence[index].log10(), GLOW)
+    confidence_map = torch.where(valid[..., None], glow, _EMPTY)
+    measured = float(_cut_padding(scene, index, scene.measured[index]).float().mean())
+    captioned = [
+        (photo, f"{index + 1}: {scene.photos.names[index]}"),
+        (depth_map, f"depth: {near:.2g} (red) to {far:.2g} (blue)"),
+        (confidence_map, f"confidence: {100 * measured:.0f} % measured"),
+    ]
+    if renders is not None:
+        quality = psnr(renders[index].clamp(0, 1), photo, scene.photos.valid[index])
+        captioned.append((renders[index], f"Gaussians: {quality:.1f} dB"))
+    return [
+        Tile(picture=_cut_padding(scene, index, picture), caption=caption)
+        for picture, caption in captioned
+    ]
+
+
+def _path_section(path: PathPictures) -> Section:
+    count = len(path.cameras)
+    shown = sorted({int((step + 0.5) * count / FRAMES_SHOWN) for step in range(FRAMES_SHOWN)})
+    heading, rows = f"Along the path of {count} frames", []
+    if path.frames is not None:
+        check_shape("Frames of the path", path.frames, count, None, None, 3)
+        rows.append([_frame_tile(path.frames, path.holes, index) for index in shown])
+        if path.holes is not None:
+            heading += ": hatched is what no photo shows and was made up"
+    if path.renders is not None:
+        check_shape("Renders of the path", path.renders, count, None, None, 3)
+        rows.append(
+            [Tile(picture=path.renders[index], caption=f"Gaussians {index + 1}") for index in shown]
+        )
+    return Section(heading=heading, rows=rows, columns=FRAMES_SHOWN, tile_height=260)
+
+
+def _frame_tile(frames: Tensor, holes: Tensor | None, index: int) -> Tile:
+    if holes is None:
+        return Tile(picture=frames[index], caption=f"frame {index + 1}")
+    check_shape("Holes of the path", holes, *frames.shape[:3])
+    height, width = holes.shape[1:]
+    # Stripes let the frame shine through; their width follows the size at which they are seen.
+    period = max(3, width // 32)
+    stripes = (torch.arange(height)[:, None] + torch.arange(width)) % period < period / 3
+    hatched = (holes[index] & stripes)[..., None]
+    share = 100 * float(holes[index].float().mean())
+    return Tile(
+        picture=torch.where(hatched, _HATCH, frames[index]),
+        caption=f"frame {index + 1}: {share:.0f} % unseen",
+    )
+
+
+def _plan_section(scene: Scene, path: Cameras) -> Section:
+    size = ((SHEET_WIDTH - 2 * MARGIN - GAP) // 2, 560)
+    row = [
+        Tile(picture=draw_plan(scene, path, size, view="above"), caption="from above"),
+        Tile(picture=draw_plan(scene, path, size, view="side"), caption="from the side"),
+    ]
+    heading = "The place: measured points, photos (orange), path (blue)"
+    return Section(heading=heading, rows=[row], columns=2, tile_height=size[1])
+
+
+def _depth_limits(scene: Scene) -> tuple[float, float]:
+    """Depths between which colours run, over all views: all but the outermost 2 percent."""
+    depths = [
+        world_to_camera(points[valid], viewmat)[..., 2]
+        for points, valid, viewmat in zip(
+            scene.points, scene.valid, scene.cameras.viewmats, strict=True
+        )
+    ]
+    values = torch.cat(depths)
+    if not len(values):
+        return 1.0, 2.0
+    step = -(-len(values) // 1_000_000)  # torch.quantile takes at most 16 million values
+    near, far = torch.quantile(values[::step], torch.tensor([0.02, 0.98])).tolist()
+    return near, max(far, near * 1.01)
+
+
+def _cut_padding(scene: Scene, index: int, picture: Tensor) -> Tensor:
+    """The part of a picture of a view, at any resolution, that is the photo."""
+    left, top, right, bottom = photo_rectangle(scene.photos, index)
+    height, width = picture.shape[:2]
+    across, down = width / scene.photos.width, height / scene.photos.height
+    return picture[
+        round(top * down) : round(bottom * down), round(left * across) : round(right * across)
+    ]
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """At most `most` of `count` indices, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(step * (count - 1) / (most - 1)) for step in range(most)]
