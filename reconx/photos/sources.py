@@ -17,10 +17,12 @@ def list_photos(sources: Sequence[str | Path]) -> list[Path]:
     """Files as given; folders give their pictures in natural order, without sub-folders.
 
     Raises:
-        InputError: If a folder holds no picture.
+        InputError: If a source does not exist or a folder holds no picture.
     """
     paths: list[Path] = []
     for source in map(Path, sources):
+        if not source.exists():
+            raise InputError(f"'{source}' does not exist. Check the path.")
         paths += _pictures_in(source) if source.is_dir() else [source]
     return paths
 
@@ -65,7 +67,7 @@ def find_masks(masks: str | Path | Sequence[str | Path], names: Sequence[str]) -
         One path per photo; None for a photo without a mask, which is used whole.
 
     Raises:
-        InputError: If no mask belongs to any photo.
+        InputError: If a source does not exist or no mask belongs to any photo.
     """
     files = list_photos([masks] if isinstance(masks, str | Path) else masks)
     by_stem = {path.stem: path for path in files}

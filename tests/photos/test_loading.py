@@ -189,6 +189,16 @@ def test_16_bit_grey_keeps_its_range(tmp_path):
     torch.testing.assert_close(photos.images[0, :6], expected)
 
 
+def test_float_picture_within_range_only(tmp_path):
+    values = np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8)
+    Image.fromarray(values).save(tmp_path / "float.tif")
+    photos = load_with(tmp_path / "float.tif", tmp_path)
+    torch.testing.assert_close(photos.images[0, :6, :, 1], torch.from_numpy(values))
+    Image.fromarray(values * 7).save(tmp_path / "radiance.tif")
+    with pytest.raises(InputError, match="radiance.tif' holds values from 0 to 7 of full scale"):
+        load_with(tmp_path / "radiance.tif", tmp_path)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
 def test_every_mode_shows_white(tmp_path, mode):
     suffix = {"CMYK": "jpg", "YCbCr": "jpg"}.get(mode, "png")
@@ -367,6 +377,7 @@ def test_bad_options(tmp_path):
 
 def test_bad_masks(tmp_path):
     paths = [save(tmp_path / f"{name}.png", 32, 24, seed=ord(name)) for name in "ab"]
+    check_error("nowhere' does not exist", paths, masks=tmp_path / "nowhere")
     check_error(
         "None of 1 masks belongs to a photo. .* like a.png",
         paths,
