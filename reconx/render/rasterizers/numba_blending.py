@@ -1,9 +1,10 @@
 """Compiled tile blending of one view's projected Gaussians, forward and backward.
 
-A tile is 16 x 16 pixels, held as 32 segments of 8: half a row, one vector register. Segment s is
-row s % 16 of the left (s < 16) or right half. All state of a tile lies in one flat array, so that
-the compiler sees one base pointer and vectorises without checks for aliasing; indices are
-unsigned, so that it need not allow for negative ones.
+A tile is 16 x 16 pixels in 16 blocks of 4 x 4; a block's pixels are the lanes of one vectorised
+loop, and a Gaussian visits only the blocks that its ellipse can reach. All state of a tile lies in
+one flat array, so that the compiler sees one base pointer; indices are unsigned, so that it need
+not allow for negative ones. (The loop has 16 rounds on purpose: LLVM does not vectorise a shorter
+one that needs a check for aliasing.)
 
 Both directions go front to back. No two tasks write to one place: a tile writes its own pixels, and
 gradients of its own (Gaussian, tile) pairs, which `numba_projection.py` adds up per Gaussian.
@@ -12,9 +13,10 @@ gradients of its own (Gaussian, tile) pairs, which `numba_projection.py` adds up
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from .compose import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
+from .numba_compile import f4, inlined, parallel, serial
 from .numba_projection import (
     BLUE,
     CONIC_XX,
@@ -23,7 +25,7 @@ from .numba_projection import (
     GREEN,
     HEIGHT2,
     OPACITY,
-    OPTIONS,
+    PEAK,
     REACH,
     RED,
     SLOPE,
@@ -31,24 +33,24 @@ from .numba_projection import (
     X,
     Y,
     Z,
-    f4,
 )
 
 TILE = 16
-LANES = np.uint64(8)
-SEGMENTS = 2 * TILE
+LANES = np.uint64(16)
+BLOCKS = 16
+ROW_SHIFT, IN_ROW = np.uint64(2), np.uint64(3)
 PLANE = np.uint64(TILE * TILE)
 CHECK = 32
-"""Gaussians between two looks at which segments have ended."""
+"""Gaussians between two looks at which blocks have ended."""
 SPAN_MARGIN = f4(0.01)
-"""Pixels by which a row's covered span is widened, so that rounding never drops a pixel."""
+"""Pixels by which a covered span is widened, so that rounding never drops a pixel."""
 
 LEAST, MOST, LAST_LIGHT = f4(ALPHA_MIN), f4(ALPHA_MAX), f4(TRANSMITTANCE_MIN)
 SIGMA_MAX = f4(6)
 """Beyond -log(1/255) = 5.54, and small enough for `_exp_minus`."""
 
 
-@njit(inline="always")
+@inlined
 def _exp_minus(sigma):
     """exp(-sigma) for sigma in [0, 6], relative error 2e-6; unlike a library call it vectorises.
 
@@ -63,7 +65,7 @@ def _exp_minus(sigma):
     return p * p
 
 
-@njit(**OPTIONS)
+@serial
 def sort_by_depth(depths, boxes):
     """Indices of the visible Gaussians from near to far; equal depths keep their order.
 
@@ -92,7 +94,7 @@ def sort_by_depth(depths, boxes):
     return order
 
 
-@njit(**OPTIONS)
+@serial
 def bin_to_tiles(boxes, order, columns, rows):
     """Which Gaussians each tile sees, near to far.
 
@@ -127,7 +129,7 @@ def bin_to_tiles(boxes, order, columns, rows):
     return pairs, starts, slots
 
 
-@njit(inline="always")
+@inlined
 def _start_tile(state, left, top, width, height):
     """Set the transmittance, the state's first plane: 1 inside the image, 0 (ended) outside."""
     for row in range(min(TILE, height - top)):
@@ -135,25 +137,26 @@ def _start_tile(state, left, top, width, height):
             state[_place(row, column)] = 1
 
 
-@njit(inline="always")
+@inlined
 def _place(row, column):
-    return np.uint64(((column >> 3) * TILE + row) * 8 + (column & 7))
+    block = (row >> 2) * 4 + (column >> 2)
+    return np.uint64(block * 16 + (row & 3) * 4 + (column & 3))
 
 
-@njit(inline="always")
+@inlined
 def _mark_going(state, going):
-    """Note which segments have a pixel that has not ended; return whether any has."""
+    """Note which blocks have a pixel that has not ended; return whether any has."""
     any_going = False
-    for segment in range(SEGMENTS):
+    for block in range(BLOCKS):
         most = f4(0)
         for lane in range(LANES):
-            most = max(most, state[np.uint64(segment) * LANES + lane])
-        going[segment] = most > 0
+            most = max(most, state[np.uint64(block) * LANES + lane])
+        going[block] = most > 0
         any_going |= most > 0
     return any_going
 
 
-@njit(parallel=True, **OPTIONS)
+@parallel
 def blend(records, boxes, pairs, starts, width, height):
     """Per pixel the sums of weight times (r, g, b, z, 1); Kerbl et al. 2023, eq. 3."""
     blended = np.empty((height, width, 5), f4)
@@ -161,7 +164,7 @@ def blend(records, boxes, pairs, starts, width, height):
     for tile in prange(columns * rows):
         left, top = tile % columns * TILE, tile // columns * TILE
         state = np.zeros(6 * PLANE, f4)
-        going = np.zeros(SEGMENTS, np.bool_)
+        going = np.zeros(BLOCKS, np.bool_)
         _start_tile(state, left, top, width, height)
         for pair in range(starts[tile], starts[tile + 1]):
             if (pair - starts[tile]) % CHECK == 0 and not _mark_going(state, going):
@@ -177,9 +180,27 @@ def blend(records, boxes, pairs, starts, width, height):
     return blended
 
 
-@njit(inline="always")
+@inlined
+def _span(record, x, dy0):
+    """First and last column of blocks that the ellipse reaches in the four rows from dy0 on.
+
+    The right edge is a concave function of dy with its top at PEAK, and the left its mirror image.
+    """
+    dy1 = dy0 + f4(3)
+    dy = min(max(record[PEAK], dy0), dy1)
+    room = max(record[REACH] - dy * dy * record[HEIGHT2], f4(0))
+    right = x + record[SLOPE] * dy + math.sqrt(room * record[WIDTH2])
+    dy = min(max(-record[PEAK], dy0), dy1)
+    room = max(record[REACH] - dy * dy * record[HEIGHT2], f4(0))
+    left = x + record[SLOPE] * dy - math.sqrt(room * record[WIDTH2])
+    first = max(np.int64(math.ceil(left - SPAN_MARGIN)), 0)
+    last = min(np.int64(math.floor(right + SPAN_MARGIN)), TILE - 1)
+    return first >> 2, last >> 2
+
+
+@inlined
 def _blend_gaussian(record, box, left, top, going, state):
-    x = record[X] - (f4(left) + f4(0.5))
+    x, y = record[X] - (f4(left) + f4(0.5)), record[Y] - (f4(top) + f4(0.5))
     xx, xy, yy = f4(0.5) * record[CONIC_XX], record[CONIC_XY], f4(0.5) * record[CONIC_YY]
     opacity, red, green, blue, z = (
         record[OPACITY],
@@ -188,21 +209,17 @@ def _blend_gaussian(record, box, left, top, going, state):
         record[BLUE],
         record[Z],
     )
-    for row in range(max(box[1] - top, 0), min(box[3] - top, TILE)):
-        dy = f4(top + row) + f4(0.5) - record[Y]
-        middle = x + record[SLOPE] * dy
-        room = max(record[REACH] - dy * dy * record[HEIGHT2], f4(0))
-        half = math.sqrt(room * record[WIDTH2]) + SPAN_MARGIN
-        linear, constant = xy * dy, yy * dy * dy
-        for side in range(2):
-            first = f4(side * 8)
-            segment = side * TILE + row
-            if not going[segment] or middle + half < first or middle - half > first + f4(7):
+    for band in range(max(box[1] - top, 0) >> 2, ((min(box[3] - top, TILE) - 1) >> 2) + 1):
+        dy0 = f4(band * 4) - y
+        first, last = _span(record, x, dy0)
+        for column in range(first, last + 1):
+            block = band * 4 + column
+            if not going[block]:
                 continue
-            base = np.uint64(segment) * LANES
+            base, dx0 = np.uint64(block) * LANES, f4(column * 4) - x
             for lane in range(LANES):
-                dx = first + f4(np.int32(lane)) - x
-                sigma = (xx * dx + linear) * dx + constant
+                dx, dy = dx0 + f4(np.int32(lane & IN_ROW)), dy0 + f4(np.int32(lane >> ROW_SHIFT))
+                sigma = (xx * dx + xy * dy) * dx + yy * dy * dy
                 raw = opacity * _exp_minus(min(max(sigma, f4(0)), SIGMA_MAX))
                 alpha = min(raw, MOST) if raw >= LEAST else f4(0)
                 place = base + lane
@@ -218,7 +235,7 @@ def _blend_gaussian(record, box, left, top, going, state):
                 state[np.uint64(5) * PLANE + place] += weight
 
 
-@njit(parallel=True, **OPTIONS)
+@parallel
 def blend_backward(records, boxes, pairs, starts, blended, grad_blended):
     """Gradients of the first ten fields of each pair's record, by gradient slot."""
     height, width = blended.shape[0], blended.shape[1]
@@ -227,9 +244,10 @@ def blend_backward(records, boxes, pairs, starts, blended, grad_blended):
     for tile in prange(columns * rows):
         left, top = tile % columns * TILE, tile // columns * TILE
         # Planes: transmittance; what lies behind adds to the loss; dL/d(r, g, b, z, 1).
-        # After them, per column of the tile: seven sums over the rows of one Gaussian.
-        state = np.zeros(7 * PLANE + np.uint64(7 * TILE), f4)
-        going = np.zeros(SEGMENTS, np.bool_)
+        state = np.zeros(7 * PLANE, f4)
+        # Ten sums per lane over the blocks of one Gaussian.
+        sums = np.zeros(np.uint64(10) * LANES, f4)
+        going = np.zeros(BLOCKS, np.bool_)
         _start_tile(state, left, top, width, height)
         for row in range(min(TILE, height - top)):
             for column in range(min(TILE, width - left)):
@@ -244,19 +262,18 @@ def blend_backward(records, boxes, pairs, starts, blended, grad_blended):
             if (pair - starts[tile]) % CHECK == 0 and not _mark_going(state, going):
                 break
             i, slot = pairs[pair, 0], pairs[pair, 1]
-            if _sum_columns(records[i], boxes[i], left, top, going, state):
-                _sum_lanes(records[i], f4(left), state, grad_pairs[slot])
+            if _pass_gaussian(records[i], boxes[i], left, top, going, state, sums):
+                _sum_lanes(records[i], sums, grad_pairs[slot])
     return grad_pairs
 
 
-@njit(inline="always")
-def _sum_columns(record, box, left, top, going, state):
-    """Pass one Gaussian; leave its column sums in the state and tell whether there are any.
+@inlined
+def _pass_gaussian(record, box, left, top, going, state, sums):
+    """Pass one Gaussian; leave ten sums per lane in `sums` and tell whether there are any.
 
-    dx is the same all along a column, so three moments in dy per column hold all six moments:
-    columns hold sums of w g for r, g, b, z, then of v, v dy and v dy^2, v = dL/dsigma.
+    They are w g for r, g, b, z, then v, v dx, v dy, v dx^2, v dx dy, v dy^2 with v = dL/dsigma.
     """
-    x = record[X] - (f4(left) + f4(0.5))
+    x, y = record[X] - (f4(left) + f4(0.5)), record[Y] - (f4(top) + f4(0.5))
     xx, xy, yy = f4(0.5) * record[CONIC_XX], record[CONIC_XY], f4(0.5) * record[CONIC_YY]
     opacity, red, green, blue, z = (
         record[OPACITY],
@@ -265,35 +282,30 @@ def _sum_columns(record, box, left, top, going, state):
         record[BLUE],
         record[Z],
     )
-    sums = np.uint64(7) * PLANE
-    for lane in range(np.uint64(7 * TILE)):
-        state[sums + lane] = f4(0)
+    for lane in range(np.uint64(10) * LANES):
+        sums[lane] = f4(0)
     touched = False
-    for row in range(max(box[1] - top, 0), min(box[3] - top, TILE)):
-        dy = f4(top + row) + f4(0.5) - record[Y]
-        middle = x + record[SLOPE] * dy
-        room = max(record[REACH] - dy * dy * record[HEIGHT2], f4(0))
-        half = math.sqrt(room * record[WIDTH2]) + SPAN_MARGIN
-        linear, constant = xy * dy, yy * dy * dy
-        for side in range(2):
-            first = f4(side * 8)
-            segment = side * TILE + row
-            if not going[segment] or middle + half < first or middle - half > first + f4(7):
+    for band in range(max(box[1] - top, 0) >> 2, ((min(box[3] - top, TILE) - 1) >> 2) + 1):
+        dy0 = f4(band * 4) - y
+        first, last = _span(record, x, dy0)
+        for column in range(first, last + 1):
+            block = band * 4 + column
+            if not going[block]:
                 continue
             touched = True
-            base, column = np.uint64(segment) * LANES, sums + np.uint64(side * 8)
+            base, dx0 = np.uint64(block) * LANES, f4(column * 4) - x
             for lane in range(LANES):
-                dx = first + f4(np.int32(lane)) - x
-                sigma = (xx * dx + linear) * dx + constant
+                dx, dy = dx0 + f4(np.int32(lane & IN_ROW)), dy0 + f4(np.int32(lane >> ROW_SHIFT))
+                sigma = (xx * dx + xy * dy) * dx + yy * dy * dy
                 raw = opacity * _exp_minus(min(max(sigma, f4(0)), SIGMA_MAX))
                 alpha = min(raw, MOST) if raw >= LEAST else f4(0)
                 place = base + lane
                 before = state[place]
                 weight = alpha * before
                 after = before - weight
-                going_on = after > LAST_LIGHT
-                weight = weight if going_on else f4(0)
-                state[place] = after if going_on else f4(0)
+                alpha = alpha if after > LAST_LIGHT else f4(0)
+                weight = weight if after > LAST_LIGHT else f4(0)
+                state[place] = after if after > LAST_LIGHT else f4(0)
                 grad_red = state[np.uint64(2) * PLANE + place]
                 grad_green = state[np.uint64(3) * PLANE + place]
                 grad_blue = state[np.uint64(4) * PLANE + place]
@@ -303,37 +315,38 @@ def _sum_columns(record, box, left, top, going, state):
                 behind = state[PLANE + place] - weight * own
                 state[PLANE + place] = behind
                 slope = raw * (behind / (f4(1) - alpha) - before * own)
-                slope = slope if going_on and raw >= LEAST and raw < MOST else f4(0)
-                state[column + lane] += weight * grad_red
-                state[column + np.uint64(16) + lane] += weight * grad_green
-                state[column + np.uint64(32) + lane] += weight * grad_blue
-                state[column + np.uint64(48) + lane] += weight * grad_z
-                state[column + np.uint64(64) + lane] += slope
-                state[column + np.uint64(80) + lane] += slope * dy
-                state[column + np.uint64(96) + lane] += slope * dy * dy
+                slope = slope if alpha > f4(0) else f4(0)
+                slope = slope if raw < MOST else f4(0)
+                slope_x, slope_y = slope * dx, slope * dy
+                sums[lane] += weight * grad_red
+                sums[np.uint64(16) + lane] += weight * grad_green
+                sums[np.uint64(32) + lane] += weight * grad_blue
+                sums[np.uint64(48) + lane] += weight * grad_z
+                sums[np.uint64(64) + lane] += slope
+                sums[np.uint64(80) + lane] += slope_x
+                sums[np.uint64(96) + lane] += slope_y
+                sums[np.uint64(112) + lane] += slope_x * dx
+                sums[np.uint64(128) + lane] += slope_x * dy
+                sums[np.uint64(144) + lane] += slope_y * dy
     return touched
 
 
-@njit(inline="always")
-def _sum_lanes(record, left, state, grad):
-    """Turn column sums into the gradient of one pair's record."""
-    x = record[X] - (left + f4(0.5))
-    sums = np.uint64(7) * PLANE
+@inlined
+def _sum_lanes(record, sums, grad):
+    """Turn the sums per lane into the gradient of one pair's record."""
     red, green, blue, z = f4(0), f4(0), f4(0), f4(0)
     m0, mx, my, mxx, mxy, myy = f4(0), f4(0), f4(0), f4(0), f4(0), f4(0)
-    for lane in range(np.uint64(TILE)):
-        dx = f4(np.int32(lane)) - x
-        red += state[sums + lane]
-        green += state[sums + np.uint64(16) + lane]
-        blue += state[sums + np.uint64(32) + lane]
-        z += state[sums + np.uint64(48) + lane]
-        column, column_y = state[sums + np.uint64(64) + lane], state[sums + np.uint64(80) + lane]
-        m0 += column
-        mx += column * dx
-        mxx += column * dx * dx
-        my += column_y
-        mxy += column_y * dx
-        myy += state[sums + np.uint64(96) + lane]
+    for lane in range(LANES):
+        red += sums[lane]
+        green += sums[np.uint64(16) + lane]
+        blue += sums[np.uint64(32) + lane]
+        z += sums[np.uint64(48) + lane]
+        m0 += sums[np.uint64(64) + lane]
+        mx += sums[np.uint64(80) + lane]
+        my += sums[np.uint64(96) + lane]
+        mxx += sums[np.uint64(112) + lane]
+        mxy += sums[np.uint64(128) + lane]
+        myy += sums[np.uint64(144) + lane]
     grad[X] = -(record[CONIC_XX] * mx + record[CONIC_XY] * my)
     grad[Y] = -(record[CONIC_XY] * mx + record[CONIC_YY] * my)
     grad[CONIC_XX], grad[CONIC_XY], grad[CONIC_YY] = f4(0.5) * mxx, mxy, f4(0.5) * myy

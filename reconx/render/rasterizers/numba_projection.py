@@ -1,38 +1,30 @@
 """Compiled projection of Gaussians to the screen, forward and backward, one view at a time.
 
-Owns the layout of the per-Gaussian record that blending reads. Importing this compiles nothing yet,
-but loads numba, so only `numba_tiles.py` imports it.
+Owns the layout of the per-Gaussian record that blending reads.
 """
 
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-f4 = np.float32
-# NaN and infinity keep their meaning (no nnan, no ninf); everything else may be reassociated by the
-# compiler, which happens once, so the same machine always adds in the same order.
-OPTIONS = {
-    "fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"},
-    "error_model": "numpy",
-    "cache": True,
-    "nogil": True,
-}
+from .numba_compile import f4, inlined, parallel
 
 BLOCK = 512
 """Gaussians per parallel task; fixed, so that sums over blocks do not depend on the threads."""
 
 # One record is one cache line of 16 floats.
 X, Y, CONIC_XX, CONIC_XY, CONIC_YY, OPACITY, RED, GREEN, BLUE, Z = range(10)
-REACH, SLOPE, WIDTH2, HEIGHT2 = range(10, 14)
-"""REACH bounds twice sigma. A row at dy from the centre is covered on SLOPE * dy +-
-sqrt(WIDTH2 * (REACH - dy * dy / HEIGHT2)); HEIGHT2 is kept as its inverse."""
+REACH, SLOPE, WIDTH2, HEIGHT2, PEAK = range(10, 15)
+"""The ellipse that the Gaussian can reach: twice sigma is at most REACH; the row at dy from the
+centre is covered on SLOPE * dy +- sqrt(WIDTH2 * (REACH - HEIGHT2 * dy^2)), and ends
+farthest right at PEAK."""
 RECORD = 16
 
 ALPHA_MIN_INVERSE = f4(255)
 
 
-@njit(inline="always")
+@inlined
 def _rotation(quats, i, out):
     """Fill `out` with the rotation matrix; return the normalised quaternion and 1 / its norm."""
     w, x, y, z = quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3]
@@ -51,7 +43,7 @@ def _rotation(quats, i, out):
     return w, x, y, z, inverse
 
 
-@njit(inline="always")
+@inlined
 def _local(means, viewmat, i, j):
     """Coordinate j of Gaussian i in the camera's frame."""
     return (
@@ -62,7 +54,7 @@ def _local(means, viewmat, i, j):
     )
 
 
-@njit(inline="always")
+@inlined
 def _screen_axes(scales, i, rotation, viewmat, fx, fy, u, v, turned, rows):
     """Fill `turned` (camera axes, unscaled) and `rows` (the 2 x 3 square root of the covariance).
 
@@ -79,9 +71,9 @@ def _screen_axes(scales, i, rotation, viewmat, fx, fy, u, v, turned, rows):
         rows[1, k] = fy * (turned[1, k] - v * turned[2, k]) * scales[i, k]
 
 
-@njit(inline="always")
+@inlined
 def _covariance(rows, eps2d, normal):
-    """(xx, xy, yy, area, determinant) of the screen covariance; `normal` is the rows' cross product.
+    """Screen covariance: xx, xy, yy, area, determinant; fills `normal`, b0 x b1.
 
     det(B B^T) = |b0 x b1|^2 (Lagrange): no cancellation, unlike xx * yy - xy * xy.
     """
@@ -96,28 +88,24 @@ def _covariance(rows, eps2d, normal):
     return xx + eps2d, xy, yy + eps2d, math.sqrt(area2), determinant
 
 
-@njit(inline="always")
+@inlined
 def _first_pixel(low, size):
     return np.int32(min(max(math.ceil(low - f4(0.5)), f4(0)), size))
 
 
-@njit(inline="always")
+@inlined
 def _end_pixel(high, size):
     return np.int32(min(max(math.floor(high - f4(0.5)) + f4(1), f4(0)), size))
 
 
-@njit(parallel=True, **OPTIONS)
+@parallel
 def project(
     means, quats, scales, opacities, colors, viewmat, K, limits, size, near, eps2d, antialiased
 ):
     """Records and pixel boxes (x0, y0, x1, y1; empty where not visible) of all Gaussians.
 
-    Args:
-        means, quats, scales, opacities, colors, viewmat, K: As in `Rasterizer`, one view, float32.
-        limits: Least and greatest x / z, then y / z, at which the Jacobian is taken.
-        size: (width, height) in pixels, float32.
-        near, eps2d: As in `Rasterizer`, float32.
-        antialiased: Whether opacities shrink by the area that `eps2d` adds.
+    All arguments are those of `Rasterizer` for one view, in float32, and: limits, the least and
+    greatest x / z, then y / z, at which the Jacobian is taken; size, (width, height) in pixels.
     """
     count = len(means)
     records = np.empty((count, RECORD), f4)
@@ -163,10 +151,11 @@ def project(
             records[i, SLOPE] = xy / yy
             records[i, WIDTH2] = determinant / yy
             records[i, HEIGHT2] = f4(1) / yy
+            records[i, PEAK] = xy * math.sqrt(reach / xx)
     return records, boxes
 
 
-@njit(inline="always")
+@inlined
 def _grad_rows(grad, record, opacity, antialiased, rows, normal, area, determinant, out):
     """Fill `out` with dL/drows (2 x 3) and return dL/dopacity.
 
@@ -197,7 +186,7 @@ def _grad_rows(grad, record, opacity, antialiased, rows, normal, area, determina
     return grad_opacity
 
 
-@njit(inline="always")
+@inlined
 def _grad_quaternion(grad, w, x, y, z, inverse, out):
     """Write dL/dquaternion for dL/drotation `grad`, through the normalisation."""
     two = f4(2)
@@ -214,7 +203,7 @@ def _grad_quaternion(grad, w, x, y, z, inverse, out):
     out[2], out[3] = (gy - along * y) * inverse, (gz - along * z) * inverse
 
 
-@njit(parallel=True, **OPTIONS)
+@parallel
 def project_backward(
     means,
     quats,
@@ -231,11 +220,8 @@ def project_backward(
 ):
     """Gradients of one view's inputs from those of its (Gaussian, tile) pairs.
 
-    Args:
-        means, quats, scales, opacities, viewmat, K, limits, eps2d, antialiased: As in `project`.
-        records: What `project` returned.
-        slots: Gaussian i's pairs are slots[i] to slots[i + 1].
-        grad_pairs: dL/d(first ten fields of the record) per pair.
+    Arguments are those of `project`, the records that it returned, and: slots, Gaussian i's pairs
+    being slots[i] to slots[i + 1]; grad_pairs, dL/d(first ten fields of the record) per pair.
 
     Returns:
         Gradients of means, quats, scales, opacities and colors; and per block those of the camera:

@@ -20,7 +20,7 @@ from .base import Rasterized
 from .compose import CLAMP_MARGIN, check_scene, finish_pictures
 
 _LOCK = threading.Lock()
-"""numba's portable thread pool ends the process when two threads start parallel kernels at once."""
+"""numba's own thread pool ends the process when two threads start parallel kernels at once."""
 
 
 class NumbaTileRasterizer:
@@ -88,7 +88,7 @@ class _Frame:
 
     def limits(self, K: np.ndarray) -> np.ndarray:
         """Least and greatest x / z, then y / z, at which the Jacobian is taken."""
-        size = np.float32([self.width, self.height])
+        size = np.array([self.width, self.height], np.float32)
         focal, centre = np.diag(K)[:2], K[:2, 2]
         low = (-centre - CLAMP_MARGIN * size) / focal
         high = (size - centre + CLAMP_MARGIN * size) / focal
@@ -102,7 +102,7 @@ class _Draw(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         *tensors, frame = inputs
         means, quats, scales, opacities, colors, viewmat, K = map(_array, tensors)
-        limits, size = frame.limits(K), np.float32([frame.width, frame.height])
+        limits, size = frame.limits(K), np.array([frame.width, frame.height], np.float32)
         columns = -(-frame.width // numba_blending.TILE)
         rows = -(-frame.height // numba_blending.TILE)
         with _LOCK:

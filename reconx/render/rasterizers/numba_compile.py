@@ -1,0 +1,44 @@
+"""How the kernels are compiled. Importing this loads numba, so only the numba backend does."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+f4 = np.float32
+
+# numba would take OpenMP, whose idle threads spin: beside torch's own pool, or another process,
+# each kernel then costs several times its work. NUMBA_THREADING_LAYER decides where it is set.
+if numba.config.THREADING_LAYER == "default":  # pyright: ignore[reportAttributeAccessIssue]
+    numba.config.THREADING_LAYER = "workqueue"  # pyright: ignore[reportAttributeAccessIssue]
+
+# NaN and infinity keep their meaning (no nnan, no ninf); everything else may be reassociated by the
+# compiler, which happens once, so the same machine always adds in the same order.
+OPTIONS = {
+    "fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"},
+    "error_model": "numpy",
+    "cache": True,
+    "nogil": True,
+}
+
+
+def serial(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile for one thread."""
+    return numba.njit(**OPTIONS)(_bare(function))
+
+
+def parallel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile; `prange` loops share numba's threads."""
+    return numba.njit(parallel=True, **OPTIONS)(_bare(function))
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile as a part of whichever kernel calls it."""
+    return numba.njit(inline="always")(_bare(function))
+
+
+def _bare(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function itself: the tests' type checks wrap every function, which numba cannot read."""
+    return inspect.unwrap(function)
