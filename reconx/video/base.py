@@ -57,6 +57,8 @@ class ClipRequest:
     """Seeds every random choice."""
     guidance: GuidanceOptions = field(default_factory=GuidanceOptions)
     """Strengths."""
+    device: str = "cpu"
+    """Torch device of the heavy work."""
 
 
 class Clip(NamedTuple):

@@ -1,0 +1,156 @@
+import logging
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from reconx.errors import BackboneMismatch, InputError
+from reconx.progress import Progress
+from reconx.trajectory.options import PathOptions
+from reconx.trajectory.path import make_path
+from reconx.types import Cameras, Scene
+from reconx.video.base import BackboneSpec, Clip, ClipRequest
+from reconx.video.clips import Stretch, plan_clips
+from reconx.video.fitting import fit_cameras_to_spec, legal_frame_count
+from reconx.video.sample import CAPTURED_CONFIDENCE, sample_views
+
+SPEC = BackboneSpec(name="plain", factory="", keyframes=True, first_last=True, render_guidance=True)
+
+
+class RenderBackbone:
+    """Shows the point renders as they are, and keeps what it was asked."""
+
+    def __init__(self, spec: BackboneSpec) -> None:
+        self.spec = spec
+        self.requests: list[ClipRequest] = []
+
+    def fit_cameras(self, cameras: Cameras) -> Cameras:
+        return fit_cameras_to_spec(cameras, self.spec)
+
+    def generate_clip(self, request: ClipRequest, progress: Progress) -> Clip:
+        self.requests.append(request)
+        return Clip(frames=request.renders.colour, confidence=None)
+
+
+@pytest.mark.parametrize(
+    ("count", "rule", "legal"),
+    [
+        (1, "4k+1", 1),
+        (2, "4k+1", 5),
+        (5, "4k+1", 5),
+        (6, "8k+1", 9),
+        (17, "8k+1", 17),
+        (6, "any", 6),
+    ],
+)
+def test_counts_are_rounded_up(count: int, rule: str, legal: int) -> None:
+    assert legal_frame_count(count, rule) == legal
+
+
+def test_one_clip_sees_all_keyframes_where_they_belong(plane_scene: Scene) -> None:
+    path = make_path(plane_scene, PathOptions(frames=9))
+    backbone = RenderBackbone(SPEC)
+    views = sample_views(backbone, plane_scene, path)
+    (request,) = backbone.requests
+    assert [(k.index, k.photo_index) for k in request.keyframes] == [
+        (frame, photo) for frame, photo in enumerate(path.photo_index.tolist()) if photo >= 0
+    ]
+    assert views.confidence is None
+    generated = path.photo_index < 0
+    assert torch.equal(views.frames[generated], request.renders.colour[generated])
+    assert torch.equal(views.known[generated], ~request.renders.hole[generated])
+
+
+def test_clips_share_a_frame_and_join_to_the_same_film(plane_scene: Scene) -> None:
+    path = make_path(plane_scene, PathOptions(frames=12))
+    whole = sample_views(RenderBackbone(SPEC), plane_scene, path)
+    backbone = RenderBackbone(replace(SPEC, max_frames=5))
+    pieces = sample_views(backbone, plane_scene, path)
+    assert len(backbone.requests) == 3
+    assert max(len(request.cameras) for request in backbone.requests) <= 5
+    assert torch.equal(whole.frames, pieces.frames)
+    # Each later clip starts from the frame before it.
+    for request in backbone.requests[1:]:
+        assert request.keyframes[0].index == 0
+
+
+def test_a_backbone_that_meets_photos_at_its_ends_gets_a_clip_per_pair(plane_scene: Scene) -> None:
+    path = make_path(plane_scene, PathOptions(frames=11))
+    backbone = RenderBackbone(replace(SPEC, keyframes=False))
+    sample_views(backbone, plane_scene, path)
+    assert len(backbone.requests) == 2
+    for request in backbone.requests:
+        assert [k.index for k in request.keyframes] == [0, len(request.cameras) - 1]
+
+
+def test_illegal_counts_and_sizes_are_fitted_and_brought_back(
+    plane_scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_path(plane_scene, PathOptions(frames=11, width=88, height=66))
+    spec = replace(SPEC, keyframes=False, frame_rule="8k+1", size_multiple=16)
+    backbone = RenderBackbone(spec)
+    with caplog.at_level(logging.WARNING, logger="reconx"):
+        views = sample_views(backbone, plane_scene, path)
+    assert len(caplog.records) == 1
+    assert "clips of 8k+1 frames: 18 are made instead of 12" in caplog.text
+    for request in backbone.requests:
+        assert (request.cameras.width, request.cameras.height) == (96, 64)
+        assert len(request.cameras) % 8 == 1
+        assert [k.index for k in request.keyframes] == [0, len(request.cameras) - 1]
+        assert request.keyframes[0].image.shape == (64, 96, 3)
+    assert views.frames.shape == (11, 66, 88, 3)
+    assert views.cameras is path.cameras
+
+
+def test_photos_go_back_only_where_they_are_valid(plane_scene: Scene) -> None:
+    valid = plane_scene.photos.valid.clone()
+    valid[:, :, :30] = False
+    scene = replace(plane_scene, photos=replace(plane_scene.photos, valid=valid))
+    path = make_path(scene, PathOptions(frames=3))
+
+    class Grey(RenderBackbone):
+        def generate_clip(self, request: ClipRequest, progress: Progress) -> Clip:
+            grey = torch.full_like(request.renders.colour, 0.5)
+            return Clip(frames=grey, confidence=torch.full(grey.shape[:3], 2.0))
+
+    views = sample_views(Grey(SPEC), scene, path)
+    assert views.confidence is not None
+    for frame, photo in enumerate(path.photo_index.tolist()):
+        assert (views.frames[frame, :, :30] == 0.5).all()
+        assert (views.confidence[frame, :, :30] == 2).all()
+        assert torch.equal(views.frames[frame, :, 30:], scene.photos.images[photo, :, 30:])
+        assert (views.confidence[frame, :, 30:] == CAPTURED_CONFIDENCE).all()
+
+
+def test_a_missing_last_frame_is_refused_before_any_work(plane_scene: Scene) -> None:
+    backbone = RenderBackbone(replace(SPEC, name="svd", keyframes=False, first_last=False))
+    text = (
+        "Backbone 'svd' cannot take a last frame, and this path comes to photo 0 (view0.png). "
+        "Choose warp, or a path from one photo."
+    )
+    with pytest.raises(BackboneMismatch, match=re.escape(text)):
+        sample_views(backbone, plane_scene, make_path(plane_scene, PathOptions(frames=9)))
+    assert not backbone.requests
+
+
+def test_a_path_without_photos_needs_render_guidance(plane_scene: Scene) -> None:
+    backbone = RenderBackbone(replace(SPEC, render_guidance=False))
+    path = make_path(plane_scene, PathOptions(kind="orbit", frames=5))
+    with pytest.raises(BackboneMismatch, match="needs a photo as its first frame"):
+        sample_views(backbone, plane_scene, path)
+
+
+def test_a_clip_of_the_wrong_size_is_named(plane_scene: Scene) -> None:
+    class Short(RenderBackbone):
+        def generate_clip(self, request: ClipRequest, progress: Progress) -> Clip:
+            return Clip(frames=request.renders.colour[1:], confidence=None)
+
+    with pytest.raises(InputError, match=r"A clip of backbone 'plain' has shape \(4, 72, 96, 3\)"):
+        sample_views(Short(SPEC), plane_scene, make_path(plane_scene, PathOptions(frames=5)))
+
+
+def test_a_path_of_one_frame_is_one_clip(plane_scene: Scene) -> None:
+    path = make_path(plane_scene, PathOptions(kind="orbit", frames=1))
+    assert plan_clips(path, SPEC, plane_scene.photos.names) == [Stretch(0, 0)]
+    assert len(sample_views(RenderBackbone(SPEC), plane_scene, path).frames) == 1
