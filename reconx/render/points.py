@@ -170,7 +170,8 @@ def _footprints(
     towards = (pixels - K[:2, 2]) / focal
     # Derivative of the projection: how far the picture moves for each step on the surface.
     moved = focal * (steps[..., :2] - towards[:, None] * steps[..., 2:]) / z[:, None, None]
-    side = moved.abs().sum(1).amax(-1)
+    reach = moved[:, 0].abs() + moved[:, 1].abs()
+    side = torch.maximum(reach[:, 0], reach[:, 1])
     return (side - SLACK).ceil().clamp(1, MAX_FOOTPRINT).long()
 
 
