@@ -47,15 +47,18 @@ class BundleOptions:
     """Expected focal lengths."""
     focal_sigma: Float[np.ndarray, " lens"]
     """Their relative standard deviations; 0 keeps the focal length fixed."""
-    prior_share: float = 0.02
-    """The prior counts as this share of a lens's observations, each at one pixel's error. Without
-    it a prior fades against thousands of observations whose errors are not independent, and the
-    focal length drifts."""
+    prior_share: float = 0.005
+    """At one sigma from the prior, this share of a lens's observations, each off by one pixel, costs
+    as much. A prior that did not grow with them would fade against thousands of observations
+    whose errors are not independent, and the focal length would drift."""
     radial_terms: int = 0
     """How many of k1, k2 are estimated; the others stay."""
     loss_px: float = 1.0
     """Soft-L1 loss: quadratic well below, linear well above."""
     max_iterations: int = 50
+    """Solver steps."""
+    tolerance: float = 1e-6
+    """Stop when a step lowers the cost by less than this share."""
 
 
 def adjust_bundle(bundle: Bundle, options: BundleOptions) -> Bundle:
@@ -156,7 +159,7 @@ def _ceres_options(options: BundleOptions) -> Any:
     ceres.ceres.loss_function_scale = options.loss_px
     ceres.ceres.solver_options.num_threads = 1  # sums in one order: the same bytes every time
     ceres.ceres.solver_options.max_num_iterations = options.max_iterations
-    ceres.ceres.solver_options.function_tolerance = 1e-7
+    ceres.ceres.solver_options.function_tolerance = options.tolerance
     return ceres
 
 

@@ -34,7 +34,7 @@ def adjust_with_scipy(bundle: Bundle, options: BundleOptions) -> Bundle:
         x_scale="jac",
         loss="soft_l1",
         f_scale=options.loss_px,
-        ftol=1e-7,
+        ftol=options.tolerance,
         max_nfev=options.max_iterations,
     )
     return _moved(bundle, options, solution.x)

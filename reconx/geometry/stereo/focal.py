@@ -9,8 +9,8 @@ from .two_view import VerifiedPair, relative_pose, sampson_errors
 
 RATIOS = np.geomspace(0.45, 1.9, 19)
 """Focal length per long side that are tried: 76 to 30 degrees and beyond."""
-MAX_PAIRS = 10
-MAX_MATCHES = 1000
+MAX_PAIRS = 8
+MAX_MATCHES = 600
 PRIOR_WEIGHT = 0.02
 """How much of the best score a deviation of 0.35 in log focal length costs."""
 
@@ -67,6 +67,6 @@ def _pair_support(
     start = lenses.rays(np.full(len(first), i), first)
     end = lenses.rays(np.full(len(second), j), second)
     focal = lenses.mean_focal(i, j)
-    pose = relative_pose(start, end, tolerance_px / focal, seed, max_iterations=1000)
+    pose = relative_pose(start, end, tolerance_px / focal, seed, max_iterations=300)
     errors = sampson_errors(pose, start, end) * focal / tolerance_px
     return float(np.maximum(0, 1 - errors**2).sum())

@@ -17,7 +17,7 @@ NEIGHBOURS = 8
 """Likely partners per photo above `ALL_PAIRS_UP_TO`."""
 SKETCH_FEATURES = 400
 """Largest features of a photo, by which likely partners are found."""
-_CHUNK = 2048
+_CHUNK = 1024
 
 
 def choose_pairs(features: list[Features]) -> list[tuple[int, int]]:
@@ -46,7 +46,7 @@ def choose_pairs(features: list[Features]) -> list[tuple[int, int]]:
 def match_descriptors(
     first: Float[Tensor, "n 128"], second: Float[Tensor, "m 128"]
 ) -> Int[np.ndarray, "match 2"]:
-    """Mutual nearest neighbours that pass the ratio test in both directions' nearest sense.
+    """Find mutual nearest neighbours that pass the ratio test.
 
     Args:
         first: Unit descriptors.
@@ -57,23 +57,28 @@ def match_descriptors(
     """
     if min(len(first), len(second)) < 2:
         return np.zeros((0, 2), dtype=np.int64)
-    best, nearest = [], []
-    column_best = torch.full((len(second),), -1.0)
-    column_nearest = torch.zeros(len(second), dtype=torch.long)
+    nearest, distance, second_distance = _two_nearest(first, second)
+    passed = torch.nonzero(distance < RATIO * second_distance)[:, 0]
+    # Only what passed needs the way back, which saves most of a second product.
+    back, _, _ = _two_nearest(second[nearest[passed]], first)
+    passed = passed[back == passed]
+    return torch.stack([passed, nearest[passed]], dim=1).numpy()
+
+
+def _two_nearest(
+    first: Float[Tensor, "n 128"], second: Float[Tensor, "m 128"]
+) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Nearest neighbour of each descriptor, its distance and that of the second nearest."""
+    nearest = torch.empty(len(first), dtype=torch.long)
+    similarity = torch.empty(2, len(first))
     for start in range(0, len(first), _CHUNK):  # the whole matrix would take 256 MB
-        similarity = first[start : start + _CHUNK] @ second.mT
-        top = similarity.topk(2, dim=1)
-        best.append(top.values)
-        nearest.append(top.indices[:, 0])
-        value, index = similarity.max(dim=0)
-        better = value > column_best
-        column_best = torch.where(better, value, column_best)
-        column_nearest = torch.where(better, index + start, column_nearest)
-    distance = (2 - 2 * torch.cat(best)).clamp_min(0).sqrt()
-    partner = torch.cat(nearest)
-    mutual = column_nearest[partner] == torch.arange(len(first))
-    passed = torch.nonzero(mutual & (distance[:, 0] < RATIO * distance[:, 1]))[:, 0]
-    return torch.stack([passed, partner[passed]], dim=1).numpy()
+        part = slice(start, start + _CHUNK)
+        block = first[part] @ second.mT
+        similarity[0, part], nearest[part] = block.max(dim=1)
+        block.scatter_(1, nearest[part, None], -1.0)
+        similarity[1, part] = block.amax(dim=1)
+    distance = (2 - 2 * similarity).clamp_min(0).sqrt()
+    return nearest, distance[0], distance[1]
 
 
 def _spanning_tree(votes: Float[np.ndarray, "photo photo"]) -> list[tuple[int, int]]:

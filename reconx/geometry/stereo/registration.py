@@ -30,8 +30,11 @@ TURN_SHARE = 0.9
 START_TRIES = 3
 MIN_POSE_INLIERS = 15
 GROWTH_TOLERANCE = 4.0
+"""Reprojection errors up to which observations count while photos are added, in pixel units."""
+COARSE = 1e-4
+"""Bundle adjustments between photos stop early: the next photo changes everything anyway."""
 FINAL_TOLERANCES = (3.0, 2.0, 2.0)
-"""Reprojection errors up to which observations count, in the task's pixel unit."""
+"""The same in the rounds that follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +170,8 @@ def _start_score(
 def _grow(task: PlacementTask, placement: Placement, progress: Task) -> Placement:
     """Add photo after photo until none fits any more."""
     # Twice the tolerance at first: the focal length is still a guess.
-    placement = _refine(task, _find_points(task, placement, 2 * GROWTH_TOLERANCE))
-    placement = _refine(task, _find_points(task, placement, GROWTH_TOLERANCE))
+    placement = _refine(task, _find_points(task, placement, 2 * GROWTH_TOLERANCE), COARSE)
+    placement = _refine(task, _find_points(task, placement, GROWTH_TOLERANCE), COARSE)
     refined_at = placement.placed.sum()
     failed: set[int] = set()
     while True:
@@ -187,7 +190,7 @@ def _grow(task: PlacementTask, placement: Placement, progress: Task) -> Placemen
         # Every photo while there are few; then at each growth by a seventh, so that the work does
         # not grow with the square of the photos.
         if count < 6 or count + 1 >= 1.15 * refined_at:
-            placement = _find_points(task, _refine(task, placement), GROWTH_TOLERANCE)
+            placement = _find_points(task, _refine(task, placement, COARSE), GROWTH_TOLERANCE)
             refined_at = count + 1
             failed.clear()
 
@@ -264,8 +267,8 @@ def _as_bundle(task: PlacementTask, placement: Placement) -> tuple[Bundle, np.nd
     return bundle, photos, track_ids
 
 
-def _refine(task: PlacementTask, placement: Placement) -> Placement:
-    """Bundle adjustment of all that is placed."""
+def _refine(task: PlacementTask, placement: Placement, tolerance: float = 1e-6) -> Placement:
+    """Bundle adjustment of all that is placed, until a step gains less than `tolerance`."""
     if not placement.used.any():
         return placement
     lenses = placement.lenses
@@ -276,6 +279,7 @@ def _refine(task: PlacementTask, placement: Placement) -> Placement:
         focal_sigma=lenses.focal_sigma[lens_ids],
         radial_terms=0 if lenses.distortion_given else _radial_terms(len(photos)),
         loss_px=task.unit_px,
+        tolerance=tolerance,
     )
     bundle = adjust_bundle(bundle, options)
     focal, distortion = lenses.focal.copy(), lenses.distortion.copy()

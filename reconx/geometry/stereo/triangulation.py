@@ -29,28 +29,30 @@ def triangulate(
         World points, NaN for tracks without a sound point (fewer than two views, behind a camera,
         rays almost parallel), and true for the observations that support a point.
     """
-    kept = np.ones(len(track), dtype=bool)
-    longest = int(np.bincount(track, minlength=1).max()) if len(track) else 0
-    points = np.full((count, 3), np.nan)
-    for _ in range(max(1, longest - 1)):
-        index = np.flatnonzero(kept)
-        points = _intersect(poses[index], rays[index], track[index], count)
+    ids, track = np.unique(track, return_inverse=True)
+    points, kept, changed = np.full((len(ids), 3), np.nan), np.ones(len(track), bool), ids >= 0
+    while True:
+        index = np.flatnonzero(kept & changed[track])
+        points[changed] = _intersect(poses[index], rays[index], track[index], len(ids))[changed]
         errors = ray_errors(poses[index], rays[index], points[track[index]]) / tolerance[index]
-        worst = np.zeros(count)
+        worst = np.zeros(len(ids))
         np.maximum.at(worst, track[index], errors)
-        views = np.bincount(track[index], minlength=count)
+        views = np.bincount(track[index], minlength=len(ids))
         drop = (errors == worst[track[index]]) & (errors > 1) & (views[track[index]] > 2)
-        if not drop.any():
-            break
         kept[index[drop]] = False
+        changed = np.isin(np.arange(len(ids)), track[index[drop]])
+        if not changed.any():
+            break
     index = np.flatnonzero(kept)
     errors = ray_errors(poses[index], rays[index], points[track[index]]) / tolerance[index]
-    sound = np.bincount(track[index], minlength=count) >= 2
+    sound = np.bincount(track[index], minlength=len(ids)) >= 2
     sound[track[index][~(errors <= 1)]] = False  # NaN does not fit either
     index = index[sound[track[index]]]
-    sound &= _angles(poses[index], points[track[index]], track[index], count) >= MIN_ANGLE_DEGREES
-    points[~sound] = np.nan
-    return points, kept & sound[track]
+    angles = _angles(poses[index], points[track[index]], track[index], len(ids))
+    sound &= angles >= MIN_ANGLE_DEGREES
+    result = np.full((count, 3), np.nan)
+    result[ids[sound]] = points[sound]
+    return result, kept & sound[track]
 
 
 def ray_errors(

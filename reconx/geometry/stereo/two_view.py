@@ -93,20 +93,19 @@ def turn_share(pair: VerifiedPair, long_side: float, tolerance_px: float, seed: 
 
     A homography that follows from a turn is K R K^-1 for some focal length; that of a flat scene
     seen from two places is not (Hartley and Zisserman, sec. 13.1). The focal length need not be
-    known: the best over a grid counts.
+    known: the one under which the homography is most like a turn counts.
     """
     import poselib
 
     options = {"max_reproj_error": tolerance_px, "max_iterations": 2000, "seed": seed}
     homography, _ = poselib.estimate_homography(pair.first, pair.second, options, {})
+    focals = long_side * np.geomspace(0.4, 4.0, 400)
+    scale = np.stack([focals, focals, np.ones_like(focals)], axis=1)
+    left, singular, right = np.linalg.svd(homography * scale[:, None] / scale[:, :, None])
+    # A turn has equal singular values at the true focal length.
+    best = int((singular[:, 0] / np.maximum(singular[:, 2], 1e-12)).argmin())
+    turn = left[best] @ right[best] * np.linalg.det(left[best] @ right[best])
     start = np.pad(pair.first, ((0, 0), (0, 1)), constant_values=1.0)
-    best = 0.0
-    for focal in long_side * np.geomspace(0.4, 4.0, 24):
-        scale = np.array([focal, focal, 1.0])
-        left, _, right = np.linalg.svd(homography * scale[None] / scale[:, None])
-        turn = left @ right * np.linalg.det(left @ right)
-        moved = (start / scale) @ turn.T * scale
-        moved = moved[:, :2] / moved[:, 2:]
-        errors = np.linalg.norm(moved - pair.second, axis=1)
-        best = max(best, float((errors < tolerance_px).mean()))
-    return best
+    moved = (start / scale[best]) @ turn.T * scale[best]
+    errors = np.linalg.norm(moved[:, :2] / moved[:, 2:] - pair.second, axis=1)
+    return float((errors < tolerance_px).mean())
