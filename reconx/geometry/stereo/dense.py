@@ -13,16 +13,16 @@ from torch import Tensor
 from ...ops.image import luminance, resize_images, resize_masks
 from ...ops.projection import pixel_centres
 from ...progress import Progress
-from ...types import Cameras
+from ...types import CONFIDENT, Cameras
 from .consistency import judge_depth
 from .matching_cost import MatchingCost, StereoView
-from .patchmatch import DepthRange, PlaneField, refine, spread, sweep, upsample
+from .patchmatch import DepthRange, PlaneSearch, upsample
 
 RANGE_PERCENTILES = (1, 99)
 RANGE_MARGIN = 1.5
 """Surfaces may lie this factor outside the depths of the sparse points."""
 MAX_SWEEP_STEPS = 64
-COARSE_SIDE = 64
+COARSE_SIDE = 48
 """The coarsest level has at least so many pixels on its short side."""
 
 
@@ -42,14 +42,13 @@ class StereoInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """Some rounds of PatchMatch on one level."""
+    """Some rounds of PatchMatch on one level; between phases the views exchange their depths."""
 
     level: int
     """The images are 2**level times smaller than given."""
     rounds: int
     sigmas: tuple[float, ...]
-    geometric: bool
-    """Whether hypotheses must agree with the other views' depths."""
+    """Of the random changes, in pixels of parallax."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,53 +76,62 @@ def estimate_depth(stereo: StereoInput, *, device: str, seed: int, progress: Pro
     ranges = {view: depth_range(stereo.anchors[view][:, 2]) for view in active}
     phases = schedule(min(stereo.cameras.width, stereo.cameras.height))
     generator = torch.Generator().manual_seed(seed)
-    task = progress.start("Dense stereo", (len(phases) + 1) * len(active))
+    task = progress.start("Dense stereo", len(phases) * len(active))
     done = 0
-    fields: dict[int, PlaneField] = {}
+    planes: dict[int, Float[Tensor, "3 h w"]] = {}
     views: dict[int, StereoView] = {}
-    level = None
-    for phase in phases:
-        if phase.level != level:
-            level = phase.level
-            views = {view: _view_at_level(stereo, view, level, device) for view in active}
-            fields = {view: upsample(fields[view], *views[view].grey.shape) for view in fields}
+    for number, phase in enumerate(phases):
+        if number == 0 or phase.level != phases[number - 1].level:
+            views = {view: _view_at_level(stereo, view, phase.level, device) for view in active}
+            planes = {view: upsample(planes[view], *views[view].grey.shape) for view in planes}
         # All views of a phase see the others as the phase found them: their order does not matter.
-        before = {view: field.planes[0] for view, field in fields.items()}
+        before = {view: planes[view][0] for view in planes}
         for view in active:
-            cost = MatchingCost(views[view], [views[source] for source in stereo.sources[view]])
-            others = None
-            if phase.geometric:
-                others = [before[source] for source in stereo.sources[view]]
-            if view not in fields:
-                guess = _nearest_anchors(stereo.anchors[view], stereo.cameras, views[view].camera)
-                fields[view] = _begin(cost, ranges[view], guess.to(device))
+            sources = [source for source in stereo.sources[view] if source in views]
+            judge = MatchingCost(views[view], [views[source] for source in sources])
+            if number == 0:
+                start = _nearest_anchors(stereo.anchors[view], stereo.cameras, views[view].camera)
+                search = PlaneSearch(judge, ranges[view], start.to(device))
+                search.sweep(MAX_SWEEP_STEPS)
             else:
-                fields[view].judge(cost, others)
+                others = [before[source] for source in sources]
+                search = PlaneSearch(judge, ranges[view], planes[view], others)
             for _ in range(phase.rounds):
-                spread(fields[view], cost, ranges[view], others)
-                refine(fields[view], cost, ranges[view], others, phase.sigmas, generator)
+                search.spread()
+                search.refine(phase.sigmas, generator)
+                search.average()
+            planes[view] = search.planes
             done += 1
-            task.update(done, partial(_preview, fields[view].planes[0], ranges[view]))
+            task.update(done, partial(_preview, search.planes[0], ranges[view]))
+    return _judge_all(stereo, views, planes)
+
+
+def _judge_all(
+    stereo: StereoInput, views: dict[int, StereoView], planes: dict[int, Float[Tensor, "3 h w"]]
+) -> DepthMaps:
+    """Keep what another view confirms."""
     shape = stereo.valid.shape
     depth, confidence = torch.full(shape, torch.nan), torch.ones(shape)
-    for view in active:
-        cost = MatchingCost(views[view], [views[source] for source in stereo.sources[view]])
-        others = [fields[source].planes[0] for source in stereo.sources[view]]
-        confidence[view] = judge_depth(cost, fields[view].planes, others).cpu()
-        measured = confidence[view] > 1
-        depth[view] = torch.where(measured, 1 / fields[view].planes[0].cpu(), torch.nan)
-        done += 1
-        task.update(done, partial(_preview, fields[view].planes[0], ranges[view]))
+    for view in views:
+        sources = [source for source in stereo.sources[view] if source in views]
+        judge = MatchingCost(views[view], [views[source] for source in sources])
+        others = [planes[source][0] for source in sources]
+        confidence[view] = judge_depth(judge, planes[view], others).cpu()
+        measured = confidence[view] >= CONFIDENT
+        depth[view] = torch.where(measured, 1 / planes[view][0].cpu(), torch.nan)
     return DepthMaps(depth=depth, confidence=confidence)
 
 
 def schedule(short_side: int) -> tuple[Phase, ...]:
-    """Most work on small images; at full size planes only settle and agree."""
+    """Most work on small images; at full size planes only settle and agree.
+
+    The first phase knows of no other view's depth; all later ones ask for agreement.
+    """
     coarsest = max(0, int(math.log2(max(1.0, short_side / COARSE_SIDE))))
-    phases = [Phase(level=coarsest, rounds=3, sigmas=(8.0, 2.0, 1.0, 0.5), geometric=False)]
+    phases = [Phase(level=coarsest, rounds=3, sigmas=(8.0, 2.0, 0.7, 0.3))]
     for level in range(coarsest, 0, -1):
-        phases.append(Phase(level=level, rounds=2, sigmas=(2.0, 0.7, 0.3), geometric=True))
-    phases += 2 * [Phase(level=0, rounds=1, sigmas=(0.7, 0.25), geometric=True)]
+        phases += 2 * [Phase(level=level, rounds=1, sigmas=(2.0, 0.7, 0.3))]
+    phases += 2 * [Phase(level=0, rounds=1, sigmas=(0.7, 0.25))]
     return tuple(phases)
 
 
@@ -142,20 +150,16 @@ def _view_at_level(stereo: StereoInput, view: int, level: int, device: str) -> S
     return StereoView(camera=camera, grey=grey.to(device), image=image.to(device))
 
 
-def _begin(cost: MatchingCost, limits: DepthRange, guess: Float[Tensor, "h w"]) -> PlaneField:
-    """Sweep the range in steps of about one pixel of parallax."""
-    span = (limits.high - limits.low) * cost.parallax_px((limits.high + limits.low) / 2)
-    return sweep(cost, limits, guess, steps=max(8, min(MAX_SWEEP_STEPS, round(span))))
-
-
 def _nearest_anchors(
     anchors: Float[Tensor, "point 3"], cameras: Cameras, camera: Cameras
-) -> Float[Tensor, "h w"]:
-    """Inverse depth of the nearest sparse point at each pixel of a smaller camera."""
+) -> Float[Tensor, "3 h w"]:
+    """Fronto-parallel planes through the nearest sparse point of each pixel of a smaller camera."""
     scale = np.array([camera.width / cameras.width, camera.height / cameras.height])
     tree = KDTree(anchors[:, :2].numpy() * scale)
     _, nearest = tree.query(pixel_centres(camera.width, camera.height).numpy())
-    return anchors[:, 2][torch.as_tensor(nearest)]
+    planes = torch.zeros(3, camera.height, camera.width)
+    planes[0] = anchors[:, 2][torch.as_tensor(nearest)]
+    return planes
 
 
 def _preview(inverse_depth: Float[Tensor, "h w"], limits: DepthRange) -> Float[Tensor, "h w 3"]:
