@@ -28,6 +28,8 @@ MIN_FEATURES = 100
 """A photo with fewer shows a wall, a blur or the dark."""
 MIN_MATCHES = 30
 """Verified matches that join two photos."""
+FEW_POINTS = 100
+"""Points below which cameras are doubtful."""
 UNIT_LONG_SIDE = 1000
 """Photos of this long side are judged in pixels; larger ones in proportion."""
 
@@ -71,9 +73,18 @@ def reconstruct_sparse(photos: Photos, seed: int, progress: Progress) -> SparseR
         seed=seed,
     )
     placement = place_photos(task, lenses, progress.start("Placing photos", len(joined)))
-    for index in sorted(joined):
-        if not placement.placed[index]:
-            warnings.append(_lonely_text(photos, pairs, index))
+    warnings += [
+        f"{_photo(photos, index)} matches others, but too few of its points could be located to "
+        "place it. Add a photo in between, or leave it out."
+        for index in sorted(joined)
+        if not placement.placed[index]
+    ]
+    located = int(np.isfinite(placement.points[:, 0]).sum())
+    if located < FEW_POINTS:
+        warnings.append(
+            f"Only {located} points hold the cameras together ({FEW_POINTS} make them reliable): "
+            "they may be off by degrees. Add photos in between."
+        )
     for text in warnings:
         logger.warning(text)
     return _as_reconstruction(photos, task, placement, matches, tuple(warnings))
