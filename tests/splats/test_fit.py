@@ -1,0 +1,267 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from reconx.errors import InputError
+from reconx.ops.metrics import psnr
+from reconx.ops.projection import project_points
+from reconx.ops.se3 import se3_exp
+from reconx.render.gaussians import render_gaussians
+from reconx.splats.fit import FitOptions, fit_gaussians
+from reconx.splats.placing import PlacingOptions, place_gaussians
+from reconx.types import FitResult, Gaussians, Scene, Views
+
+PLACING = PlacingOptions(max_gaussians=2500)
+OPTIONS = FitOptions(steps=60, placing=PLACING)
+SHORT = FitOptions(steps=6, placing=PLACING)
+
+
+def picture_of(gaussians: Gaussians, scene: Scene, view: int) -> torch.Tensor:
+    return render_gaussians(gaussians, scene.photo_cameras[view]).colour.clamp(0, 1)
+
+
+def two_photos(scene: Scene) -> Scene:
+    """Photos 0 and 1; the third serves as a held-out view."""
+    photos = scene.photos
+    return replace(
+        scene,
+        photos=replace(
+            photos,
+            images=photos.images[:2],
+            valid=photos.valid[:2],
+            names=photos.names[:2],
+            original_sizes=photos.original_sizes[:2],
+            to_original=photos.to_original[:2],
+        ),
+        photo_cameras=scene.photo_cameras[:2],
+        cameras=scene.cameras[:2],
+        points=scene.points[:2],
+        confidence=scene.confidence[:2],
+        valid=scene.valid[:2],
+    )
+
+
+def views_like_photos(scene: Scene, confidence: float) -> Views:
+    """Photo 0 as captured, then photos 1 and 2 as if they had been generated."""
+    shape = scene.photos.images.shape[:3]
+    return Views(
+        frames=scene.photos.images,
+        cameras=scene.photo_cameras,
+        confidence=torch.full(shape, confidence),
+        known=torch.ones(shape, dtype=torch.bool),
+        photo_index=torch.tensor([0, -1, -1]),
+    )
+
+
+def assert_same_bytes(a: FitResult, b: FitResult) -> None:
+    for name in ("means", "quats", "scales", "opacities", "sh"):
+        assert torch.equal(getattr(a.gaussians, name), getattr(b.gaussians, name)), name
+    here, there = a.scene.photo_cameras, b.scene.photo_cameras
+    assert torch.equal(here.camera_to_world, there.camera_to_world)
+
+
+@pytest.fixture(scope="module")
+def fitted(plane_scene: Scene) -> FitResult:
+    return fit_gaussians(two_photos(plane_scene), options=OPTIONS)
+
+
+def test_the_fit_gains_on_captured_and_held_out_views(plane_scene: Scene, fitted: FitResult):
+    start = place_gaussians(two_photos(plane_scene), PLACING)
+    for view, gain in ((0, 3.0), (1, 3.0), (2, 1.0)):
+        image = plane_scene.photos.images[view : view + 1]
+        # Photo 2 shows borders that the other two do not.
+        covered = render_gaussians(start, plane_scene.photo_cameras[view]).alpha > 0.9
+        before = psnr(picture_of(start, plane_scene, view), image, covered)
+        after = psnr(picture_of(fitted.gaussians, plane_scene, view), image, covered)
+        assert after > before + gain, f"view {view}: {before:.1f} to {after:.1f} dB"
+
+
+def test_the_report_tells_what_came_out(plane_scene: Scene, fitted: FitResult):
+    report = fitted.report
+    assert set(report) == {
+        "steps",
+        "loss",
+        "gaussians",
+        "psnr_captured",
+        "psnr_generated",
+        "seconds",
+        "peak_memory_mb",
+        "rasterizer",
+    }
+    assert report["steps"] == 60
+    assert report["gaussians"] == len(fitted.gaussians)
+    assert report["psnr_generated"] is None
+    captured = report["psnr_captured"]
+    assert isinstance(captured, dict)
+    assert set(captured) == {"view0.png", "view1.png"}
+    shown = psnr(picture_of(fitted.gaussians, fitted.scene, 1), plane_scene.photos.images[1:2])
+    assert captured["view1.png"] == pytest.approx(shown, abs=1e-3)
+
+
+def test_values_are_activated(fitted: FitResult):
+    gaussians = fitted.gaussians
+    norms = torch.linalg.vector_norm(gaussians.quats, dim=-1)
+    torch.testing.assert_close(norms, torch.ones_like(norms))
+    assert (gaussians.scales > 0).all()
+    assert ((gaussians.opacities > 0) & (gaussians.opacities < 1)).all()
+    assert not gaussians.means.requires_grad
+
+
+def test_photo_zero_stays_and_points_move_with_their_cameras(plane_scene: Scene, fitted: FitResult):
+    before, after = plane_scene.photo_cameras, fitted.scene.photo_cameras
+    assert torch.equal(after.camera_to_world[0], before.camera_to_world[0])
+    assert not torch.equal(after.camera_to_world[1], before.camera_to_world[1])
+    assert torch.equal(fitted.scene.cameras.camera_to_world, after.camera_to_world)
+    pixels, _ = project_points(fitted.scene.points[1], after.viewmats[1], after.K[1])
+    torch.testing.assert_close(pixels[10, 20], torch.tensor([20.5, 10.5]), atol=1e-2, rtol=0)
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(plane_scene: Scene):
+    first = fit_gaussians(plane_scene, options=SHORT, seed=3)
+    assert_same_bytes(first, fit_gaussians(plane_scene, options=SHORT, seed=3))
+    other = fit_gaussians(plane_scene, options=SHORT, seed=4)
+    assert not torch.equal(first.gaussians.means, other.gaussians.means)
+
+
+def test_a_wrong_camera_is_brought_back(plane_scene: Scene):
+    poses = plane_scene.photo_cameras.camera_to_world.clone()
+    push = torch.tensor([0.006, -0.008, 0.004, 0.008, -0.006, 0.0])
+    poses[1] = poses[1] @ se3_exp(push)
+    valid = plane_scene.valid.clone()
+    valid[1] = False  # its points would hold it where it stands
+    scene = replace(
+        plane_scene,
+        photo_cameras=replace(plane_scene.photo_cameras, camera_to_world=poses),
+        cameras=replace(plane_scene.cameras, camera_to_world=poses),
+        valid=valid,
+    )
+    refined = fit_gaussians(scene, options=replace(OPTIONS, steps=150)).scene.photo_cameras
+
+    def error(camera_to_world: torch.Tensor) -> float:
+        """Median shift in pixels of the points that photo 1 sees."""
+        camera = replace(plane_scene.photo_cameras[1], camera_to_world=camera_to_world[None])
+        seen, _ = project_points(plane_scene.points[1], camera.viewmats[0], camera.K[0])
+        true_camera = plane_scene.photo_cameras[1]
+        true, _ = project_points(plane_scene.points[1], true_camera.viewmats[0], true_camera.K[0])
+        return float(torch.linalg.vector_norm(seen - true, dim=-1).median())
+
+    assert error(poses[1]) > 0.8
+    assert error(refined.camera_to_world[1]) < 0.5 * error(poses[1])
+
+
+def test_cameras_stay_when_told_so(plane_scene: Scene):
+    result = fit_gaussians(plane_scene, options=replace(SHORT, refine_poses=False))
+    assert torch.equal(result.scene.cameras.camera_to_world, plane_scene.cameras.camera_to_world)
+    assert torch.equal(result.scene.points, plane_scene.points)
+
+
+def test_generated_frames_without_confidence_change_nothing(plane_scene: Scene):
+    scene = two_photos(plane_scene)
+    views = views_like_photos(plane_scene, confidence=1.0)
+    corrupted = replace(views, frames=1 - views.frames)
+    alone = fit_gaussians(scene, options=SHORT)
+    assert_same_bytes(alone, fit_gaussians(scene, views, options=SHORT))
+    assert_same_bytes(alone, fit_gaussians(scene, corrupted, options=SHORT))
+
+
+def test_corrupted_pixels_of_weight_zero_change_nothing(plane_scene: Scene):
+    scene = two_photos(plane_scene)
+    views = views_like_photos(plane_scene, confidence=10.0)
+    confidence = torch.full_like(views.frames[..., 0], 10.0)
+    confidence[:, 20:50, 30:70] = 1.0
+    views = replace(views, confidence=confidence)
+    frames = torch.where(confidence[..., None] > 1, views.frames, 1 - views.frames)
+    options = replace(SHORT, coarse_share=0.0)
+    clean = fit_gaussians(scene, views, options=options)
+    assert_same_bytes(clean, fit_gaussians(scene, replace(views, frames=frames), options=options))
+
+
+def test_trusted_generated_frames_train(plane_scene: Scene):
+    scene = two_photos(plane_scene)
+    views = views_like_photos(plane_scene, confidence=10.0)
+    held_out = plane_scene.photos.images[2:]
+    alone = fit_gaussians(scene, views, options=replace(OPTIONS, train_on_generated=False))
+    result = fit_gaussians(scene, views, options=OPTIONS)
+    assert psnr(picture_of(result.gaussians, plane_scene, 2), held_out) > 0.5 + psnr(
+        picture_of(alone.gaussians, plane_scene, 2), held_out
+    )
+    assert isinstance(result.report["psnr_generated"], float)
+    assert result.views is not None
+    poses = result.views.cameras.camera_to_world
+    assert torch.equal(poses[0], result.scene.photo_cameras.camera_to_world[0])
+    assert not torch.equal(poses[2], views.cameras.camera_to_world[2])
+
+
+def test_unjudged_frames_train_where_photos_were_seen(
+    plane_scene: Scene, caplog: pytest.LogCaptureFixture
+):
+    views = replace(views_like_photos(plane_scene, 1.0), confidence=None)
+    with caplog.at_level("INFO", logger="reconx"):
+        result = fit_gaussians(two_photos(plane_scene), views, options=SHORT)
+    assert "only what was seen in photos trains" in caplog.text
+    assert isinstance(result.report["psnr_generated"], float)
+
+
+def test_view_dependent_colour_is_fitted(plane_scene: Scene):
+    placing = replace(PLACING, sh_degree=1)
+    result = fit_gaussians(plane_scene, options=replace(SHORT, placing=placing))
+    assert result.gaussians.sh_degree == 1
+    assert result.gaussians.sh[:, 1:].any()
+
+
+def test_progress_hears_every_step_and_can_see(plane_scene: Scene):
+    class Watcher:
+        def __init__(self) -> None:
+            self.done: list[int] = []
+            self.shape: torch.Size | None = None
+
+        def start(self, stage: str, total: int) -> "Watcher":
+            assert (stage, total) == ("Fitting Gaussians", 6)
+            return self
+
+        def update(self, done: int, preview=None) -> None:
+            self.done.append(done)
+            self.shape = preview().shape
+
+    watcher = Watcher()
+    fit_gaussians(plane_scene, options=SHORT, progress=watcher)
+    assert watcher.done == [1, 2, 3, 4, 5, 6]
+    assert watcher.shape == (72, 96, 3)
+
+
+def test_torch_threads_are_restored(plane_scene: Scene):
+    before = torch.get_num_threads()
+
+    class Stopping:
+        def start(self, stage: str, total: int) -> "Stopping":
+            return self
+
+        def update(self, done: int, preview=None) -> None:
+            assert torch.get_num_threads() == 1
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_gaussians(plane_scene, options=SHORT, progress=Stopping())
+    assert torch.get_num_threads() == before
+
+
+def test_a_scene_with_broken_photos_is_refused(plane_scene: Scene):
+    images = plane_scene.photos.images.clone()
+    images[:, 3, 4] = math.nan
+    broken = replace(plane_scene, photos=replace(plane_scene.photos, images=images))
+    with pytest.raises(InputError, match="diverged at step 1"):
+        fit_gaussians(broken, options=SHORT)
+
+
+def test_options_out_of_range_are_refused():
+    with pytest.raises(InputError, match="Fit steps is 0; expected at least 1"):
+        FitOptions(steps=0)
+    with pytest.raises(InputError, match=r"coarse_share is 1.5; expected between 0 and 1"):
+        FitOptions(coarse_share=1.5)
+
+
+def test_an_unknown_rasterizer_is_refused(plane_scene: Scene):
+    with pytest.raises(InputError, match="Rasterizer 'opengl' is unknown. Choose one of"):
+        fit_gaussians(plane_scene, options=replace(SHORT, rasterizer="opengl"))
