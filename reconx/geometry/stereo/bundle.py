@@ -48,9 +48,9 @@ class BundleOptions:
     focal_sigma: Float[np.ndarray, " lens"]
     """Their relative standard deviations; 0 keeps the focal length fixed."""
     prior_share: float = 0.005
-    """At one sigma from the prior, this share of a lens's observations, each off by a pixel, costs as
-    much. A prior that did not grow with them would fade against thousands of observations
-    whose errors are not independent, and the focal length would drift."""
+    """At one sigma from the prior, it costs as much as this share of a lens's observations, each
+    off by a pixel. A prior that did not grow with them would fade against thousands of
+    observations whose errors are not independent, and the focal length would drift."""
     radial_terms: int = 0
     """How many of k1, k2 are estimated; the others stay."""
     loss_px: float = 1.0
