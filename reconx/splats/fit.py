@@ -25,7 +25,7 @@ from ..render.rasterizers.base import Rasterized, Rasterizer
 from ..render.rasterizers.registry import make_rasterizer
 from ..types import CONFIDENT, FitResult, Gaussians, Scene, Views
 from .losses import depth_loss, photometric_loss
-from .placing import PlacingOptions, place_gaussians, view_depths
+from .placing import place_gaussians, view_depths
 from .poses import PoseRefinement
 from .targets import Target, captured_targets, generated_targets
 
@@ -62,8 +62,10 @@ class FitOptions:
 
     steps: int = 1000
     """Gradient steps, one picture each."""
-    placing: PlacingOptions = field(default_factory=PlacingOptions)
-    """How many Gaussians there are."""
+    max_gaussians: int = 60_000
+    """Budget of Gaussians."""
+    sh_degree: int = 0
+    """Degree of view-dependent colour, 0 to 3; few photos do not tell shine from error."""
     coarse_share: float = 0.6
     """Share of the steps, the first ones, that work at half resolution."""
     train_on_generated: bool = True
@@ -80,6 +82,8 @@ class FitOptions:
     def __post_init__(self) -> None:
         """Check ranges."""
         check_range("Fit steps", self.steps, 1)
+        check_range("max_gaussians", self.max_gaussians, 1)
+        check_range("sh_degree", self.sh_degree, 0, 3)
         check_range("coarse_share", self.coarse_share, 0, 1)
         check_range("depth_weight", self.depth_weight, 0)
 
@@ -213,7 +217,9 @@ class _Fit:
             if options.train_on_generated:
                 generated = generated_targets(views, _confidence(views), len(scene.photos))
                 self._generated = [target.to(device) for target in generated]
-        start = place_gaussians(scene, options.placing)
+        start = place_gaussians(
+            scene, max_gaussians=options.max_gaussians, sh_degree=options.sh_degree
+        )
         depths = view_depths(scene)[scene.valid]
         self._parameters = _Parameters(start, device)
         self._poses = PoseRefinement(poses, float(depths.median()), device)

@@ -4,7 +4,6 @@ Owns the way from a `Scene` to unfitted `Gaussians`; moving them is the fit's pa
 """
 
 import logging
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -40,21 +39,6 @@ FILLED_OPACITY = 0.5
 """Opacity where depth was filled in."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacingOptions:
-    """How many Gaussians a scene gets."""
-
-    max_gaussians: int = 60_000
-    """Budget. Scattered pixels do not merge, so a very small one may be exceeded, with a notice."""
-    sh_degree: int = 0
-    """Degree of view-dependent colour, 0 to 3; few photos do not tell shine from error."""
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        check_range("max_gaussians", self.max_gaussians, 1)
-        check_range("sh_degree", self.sh_degree, 0, 3)
-
-
 class _Blocks(NamedTuple):
     """Square blocks of one view's pixels, `side` pixels wide."""
 
@@ -64,7 +48,7 @@ class _Blocks(NamedTuple):
     columns: Int[Tensor, " n"]
 
 
-def place_gaussians(scene: Scene, options: PlacingOptions | None = None) -> Gaussians:
+def place_gaussians(scene: Scene, *, max_gaussians: int = 60_000, sh_degree: int = 0) -> Gaussians:
     """Cover every measured or filled surface with Gaussians, none of them twice.
 
     Each view's pixels are grouped into square blocks by a quadtree that spends the budget where
@@ -73,19 +57,22 @@ def place_gaussians(scene: Scene, options: PlacingOptions | None = None) -> Gaus
 
     Args:
         scene: Pointmaps and photos.
-        options: Budget and degree of colour; None takes the defaults.
+        max_gaussians: Budget. Scattered pixels do not merge, so a very small one may be exceeded,
+            with a notice.
+        sh_degree: Degree of view-dependent colour, 0 to 3; higher coefficients start at 0.
 
     Raises:
-        InputError: If the scene holds no valid point.
+        InputError: If an argument is out of range, or the scene holds no valid point.
     """
-    options = options or PlacingOptions()
+    check_range("max_gaussians", max_gaussians, 1)
+    check_range("sh_degree", sh_degree, 0, 3)
     if not scene.valid.any():
         raise InputError("The scene holds no points; Gaussians need at least one measured pixel.")
     colours = resize_images(scene.photos.images, scene.cameras.width, scene.cameras.height)
     wanted = scene.valid & ~_seen_by_earlier(scene)
     parts = [
         _gaussians_of_blocks(scene, colours, wanted, blocks)
-        for blocks in _choose_blocks(scene, colours, wanted, options.max_gaussians)
+        for blocks in _choose_blocks(scene, colours, wanted, max_gaussians)
     ]
     sh = torch.cat([part.sh for part in parts])
     return Gaussians(
@@ -93,7 +80,7 @@ def place_gaussians(scene: Scene, options: PlacingOptions | None = None) -> Gaus
         quats=torch.cat([part.quats for part in parts]),
         scales=torch.cat([part.scales for part in parts]),
         opacities=torch.cat([part.opacities for part in parts]),
-        sh=functional.pad(sh, (0, 0, 0, (options.sh_degree + 1) ** 2 - 1)),
+        sh=functional.pad(sh, (0, 0, 0, (sh_degree + 1) ** 2 - 1)),
     )
 
 

@@ -10,12 +10,12 @@ from reconx.ops.projection import project_points
 from reconx.ops.se3 import se3_exp
 from reconx.render.gaussians import render_gaussians
 from reconx.splats.fit import FitOptions, fit_gaussians
-from reconx.splats.placing import PlacingOptions, place_gaussians
+from reconx.splats.placing import place_gaussians
 from reconx.types import FitResult, Gaussians, Scene, Views
 
-PLACING = PlacingOptions(max_gaussians=2500)
-OPTIONS = FitOptions(steps=60, placing=PLACING)
-SHORT = FitOptions(steps=6, placing=PLACING)
+BUDGET = 2500
+OPTIONS = FitOptions(steps=60, max_gaussians=BUDGET)
+SHORT = FitOptions(steps=6, max_gaussians=BUDGET)
 
 
 def picture_of(gaussians: Gaussians, scene: Scene, view: int) -> torch.Tensor:
@@ -68,7 +68,7 @@ def fitted(plane_scene: Scene) -> FitResult:
 
 
 def test_the_fit_gains_on_captured_and_held_out_views(plane_scene: Scene, fitted: FitResult):
-    start = place_gaussians(two_photos(plane_scene), PLACING)
+    start = place_gaussians(two_photos(plane_scene), max_gaussians=BUDGET)
     for view, gain in ((0, 3.0), (1, 3.0), (2, 1.0)):
         image = plane_scene.photos.images[view : view + 1]
         # Photo 2 shows borders that the other two do not.
@@ -205,8 +205,7 @@ def test_unjudged_frames_train_where_photos_were_seen(
 
 
 def test_view_dependent_colour_is_fitted(plane_scene: Scene):
-    placing = replace(PLACING, sh_degree=1)
-    result = fit_gaussians(plane_scene, options=replace(SHORT, placing=placing))
+    result = fit_gaussians(plane_scene, options=replace(SHORT, sh_degree=1))
     assert result.gaussians.sh_degree == 1
     assert result.gaussians.sh[:, 1:].any()
 

@@ -10,7 +10,7 @@ from reconx.ops.projection import world_to_camera
 from reconx.ops.quaternion import quaternion_to_matrix
 from reconx.ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
 from reconx.render.gaussians import render_gaussians
-from reconx.splats.placing import PlacingOptions, place_gaussians, view_depths
+from reconx.splats.placing import place_gaussians, view_depths
 from reconx.types import Scene, Sim3
 
 PLANE_NORMAL = torch.nn.functional.normalize(torch.tensor([0.25, -0.35, 1.0]), dim=0)
@@ -24,15 +24,15 @@ def one_view(scene: Scene) -> Scene:
 
 
 def test_the_unfitted_gaussians_already_look_like_the_photo(plane_scene: Scene):
-    gaussians = place_gaussians(plane_scene, PlacingOptions(max_gaussians=20_000))
+    gaussians = place_gaussians(plane_scene, max_gaussians=20_000)
     drawn = render_gaussians(gaussians, plane_scene.photo_cameras[0])
     assert psnr(drawn.colour, plane_scene.photos.images[:1]) > 24
     assert float(drawn.alpha.mean()) > 0.95
 
 
 def test_no_surface_is_covered_twice(plane_scene: Scene):
-    alone = len(place_gaussians(one_view(plane_scene), PlacingOptions(max_gaussians=100_000)))
-    together = len(place_gaussians(plane_scene, PlacingOptions(max_gaussians=100_000)))
+    alone = len(place_gaussians(one_view(plane_scene), max_gaussians=100_000))
+    together = len(place_gaussians(plane_scene, max_gaussians=100_000))
     assert alone == 96 * 72
     # The other two photos add only what photo 0 does not see: borders, and beside the box.
     assert alone < together < 2 * alone
@@ -40,18 +40,14 @@ def test_no_surface_is_covered_twice(plane_scene: Scene):
 
 @pytest.mark.parametrize("budget", [600, 3000])
 def test_the_budget_is_kept_and_used(plane_scene: Scene, budget: int):
-    assert (
-        0.9 * budget
-        < len(place_gaussians(plane_scene, PlacingOptions(max_gaussians=budget)))
-        <= budget
-    )
+    assert 0.9 * budget < len(place_gaussians(plane_scene, max_gaussians=budget)) <= budget
 
 
 def test_a_budget_too_small_to_cover_the_surfaces_says_so(
     plane_scene: Scene, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.INFO, logger="reconx"):
-        count = len(place_gaussians(plane_scene, PlacingOptions(max_gaussians=1)))
+        count = len(place_gaussians(plane_scene, max_gaussians=1))
     assert count > 1
     assert f"{count} Gaussians placed instead of 1" in caplog.text
 
@@ -61,14 +57,14 @@ def test_budget_goes_where_the_detail_is(plane_scene: Scene):
     noise = torch.rand(72, 48, 3, generator=torch.Generator().manual_seed(0))
     images[0, :, :48] = noise
     scene = one_view(replace(plane_scene, photos=replace(plane_scene.photos, images=images)))
-    gaussians = place_gaussians(scene, PlacingOptions(max_gaussians=3700))
+    gaussians = place_gaussians(scene, max_gaussians=3700)
     left = gaussians.means[:, 0] / gaussians.means[:, 2] < 0
     assert int(left.sum()) > 0.85 * 72 * 48
     assert int((~left).sum()) < 0.1 * 72 * 48
 
 
 def test_gaussians_lie_flat_on_the_surface(plane_scene: Scene):
-    gaussians = place_gaussians(one_view(plane_scene), PlacingOptions(max_gaussians=100_000))
+    gaussians = place_gaussians(one_view(plane_scene), max_gaussians=100_000)
     axes = quaternion_to_matrix(gaussians.quats)
     on_plane = (axes[:, :, 2] @ PLANE_NORMAL).abs() > 0.999
     assert float(on_plane.float().mean()) > 0.6  # the rest is the box and its rim
@@ -95,8 +91,8 @@ def test_a_similarity_of_the_scene_moves_the_gaussians_along(plane_scene: Scene)
         points=apply_sim3_to_points(similarity, plane_scene.points),
     )
     # All of one view's pixels: a block's choice may flip with the last bit of a depth.
-    here = place_gaussians(one_view(plane_scene), PlacingOptions(max_gaussians=100_000))
-    there = place_gaussians(one_view(moved), PlacingOptions(max_gaussians=100_000))
+    here = place_gaussians(one_view(plane_scene), max_gaussians=100_000)
+    there = place_gaussians(one_view(moved), max_gaussians=100_000)
     torch.testing.assert_close(
         apply_sim3_to_points(similarity, here.means), there.means, rtol=1e-4, atol=1e-4
     )
@@ -104,7 +100,7 @@ def test_a_similarity_of_the_scene_moves_the_gaussians_along(plane_scene: Scene)
 
 
 def test_spherical_harmonics_start_constant(plane_scene: Scene):
-    gaussians = place_gaussians(plane_scene, PlacingOptions(max_gaussians=500, sh_degree=2))
+    gaussians = place_gaussians(plane_scene, max_gaussians=500, sh_degree=2)
     assert gaussians.sh.shape[1:] == (9, 3)
     assert not gaussians.sh[:, 1:].any()
 
@@ -124,4 +120,4 @@ def test_a_scene_without_points_is_refused(plane_scene: Scene):
 
 def test_a_budget_of_nothing_is_refused(plane_scene: Scene):
     with pytest.raises(InputError, match="max_gaussians is 0; expected at least 1"):
-        PlacingOptions(max_gaussians=0)
+        place_gaussians(plane_scene, max_gaussians=0)
