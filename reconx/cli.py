@@ -1,0 +1,139 @@
+"""The command line: `reconstruct` and `evaluate`.
+
+Exit status 0 on success, 2 on input that cannot be used (one line on stderr says which, what was
+expected and what to do), 130 when interrupted.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from .errors import InputError, ReconXError
+from .progress import TerminalProgress
+
+logger = logging.getLogger("reconx")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; see `python -m reconx --help`."""
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        parsed = _make_parser().parse_args(arguments)
+        return parsed.run(parsed)
+    except ReconXError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"reconx: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("reconx: interrupted; nothing was written.\n")
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports wrong arguments like any other bad input: one line, no usage dump."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}. Run 'python -m reconx --help' for what is possible.")
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m reconx", description="Photos in, a scene of Gaussians out.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    reconstruct = commands.add_parser(
+        "reconstruct", help="turn two or more photos into a scene of Gaussians"
+    )
+    reconstruct.set_defaults(run=_reconstruct)
+    reconstruct.add_argument("photos", nargs="*", metavar="PHOTO", help="files or folders")
+    reconstruct.add_argument("--output", required=True, type=Path, help="folder for the result")
+    reconstruct.add_argument("--path", default="interpolate", help="kind of camera path")
+    reconstruct.add_argument("--frames", type=int, help="frames of the path")
+    reconstruct.add_argument("--backbone", default="warp", help="video backbone")
+    reconstruct.add_argument(
+        "--focal-px", type=float, help="focal length in pixels of the original photos"
+    )
+    reconstruct.add_argument(
+        "--fov-degrees", type=float, help="horizontal field of view of the photos"
+    )
+    reconstruct.add_argument(
+        "--masks", type=Path, help="folder of masks named like the photos; black is left out"
+    )
+    _add_common(reconstruct)
+
+    evaluate = commands.add_parser(
+        "evaluate", help="reconstruct a posed photo folder and score unseen views"
+    )
+    evaluate.set_defaults(run=_evaluate)
+    evaluate.add_argument("scene", type=Path, help="folder with transforms.json and splits.json")
+    evaluate.add_argument("--split", required=True, help="name of a split")
+    evaluate.add_argument("--output", required=True, type=Path, help="folder for the result")
+    _add_common(evaluate)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quality", default="normal", help="draft, normal or high")
+    parser.add_argument("--size", type=int, help="long side in pixels of geometry and fit")
+    parser.add_argument("--steps", type=int, help="steps of the fit")
+    parser.add_argument("--seed", type=int, default=0, help="seeds every random choice")
+    parser.add_argument("--device", default="cpu", help="torch device: cpu, cuda, mps")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files of an earlier result"
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _reconstruct(parsed: argparse.Namespace) -> int:
+    # Imported here, so that --help and wrong arguments answer at once.
+    from .photos.loading import PhotoOptions
+    from .pipeline import ReconstructOptions, reconstruct
+    from .results import prepare_output, save_reconstruction
+
+    options = ReconstructOptions.of_quality(
+        parsed.quality,
+        size=parsed.size,
+        frames=parsed.frames,
+        steps=parsed.steps,
+        path=parsed.path,
+        backbone=parsed.backbone,
+        photos=PhotoOptions(
+            focal_px=parsed.focal_px, fov_degrees=parsed.fov_degrees, masks=parsed.masks
+        ),
+        device=parsed.device,
+        seed=parsed.seed,
+    )
+    prepare_output(parsed.output, overwrite=parsed.overwrite)
+    progress = TerminalProgress()
+    result = reconstruct(parsed.photos, options=options, progress=progress)
+    save_reconstruction(result, parsed.output, overwrite=parsed.overwrite, progress=progress)
+    for warning in result.scene.source.warnings:
+        logger.warning("%s", warning)
+    sys.stdout.write(f"Look at {parsed.output / 'overview.png'} first.\n")
+    return 0
+
+
+def _evaluate(parsed: argparse.Namespace) -> int:
+    from .evaluation.protocol import evaluate_split
+    from .evaluation.report import save_evaluation
+    from .pipeline import ReconstructOptions
+    from .results import prepare_output
+
+    options = ReconstructOptions.of_quality(
+        parsed.quality,
+        size=parsed.size,
+        steps=parsed.steps,
+        device=parsed.device,
+        seed=parsed.seed,
+    )
+    prepare_output(parsed.output, overwrite=parsed.overwrite)
+    evaluation = evaluate_split(
+        parsed.scene, parsed.split, options=options, progress=TerminalProgress()
+    )
+    save_evaluation(evaluation, parsed.output)
+    sys.stdout.write(evaluation.summary() + f"\nPictures: {parsed.output / 'evaluation.png'}\n")
+    return 0

@@ -1,0 +1,243 @@
+"""Reconstruct from the context photos of a posed folder, score its target photos.
+
+The photos go in without their cameras. The true cameras of the targets are brought into the scene
+by the similarity between true and estimated context cameras, then refined photometrically.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..checks import check_choice
+from ..export.nerfstudio import PosedPhotos, read_depth, read_splits, read_transforms
+from ..ops.metrics import psnr, ssim
+from ..ops.se3 import rotation_angle_degrees
+from ..ops.sim3 import apply_sim3_to_cameras, fit_sim3_to_cameras
+from ..photos.decoding import decode_photo
+from ..pipeline import Reconstruction, ReconstructOptions, reconstruct
+from ..progress import Progress, SilentProgress
+from ..render.gaussians import render_gaussians
+from ..render.points import render_scene
+from ..render.rasterizers.base import Rasterized
+from ..splats.fit import fit_gaussians
+from ..splats.placing import place_gaussians
+from ..types import Cameras, Gaussians, Sim3
+from .refine import COVERED, refine_camera
+from .scores import CameraErrors, DepthErrors, Evaluation, Row, TargetScore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """A held-out photo and its true camera, in the scene's frame."""
+
+    name: str
+    camera: Cameras
+    photo: Float[Tensor, "height width 3"]
+    valid: Bool[Tensor, "height width"]
+
+
+def evaluate_split(
+    folder: Path, split: str, *, options: ReconstructOptions, progress: Progress | None = None
+) -> Evaluation:
+    """Reconstruct one split of a posed photo folder and score it.
+
+    Args:
+        folder: Holds `transforms.json` (pinhole, nerfstudio conventions) and `splits.json`.
+        split: A name in `splits.json`.
+        options: Of the reconstruction; what is measured is its default road.
+        progress: Who is told.
+
+    Raises:
+        InputError: If the folder, the split or a photo in it cannot be read.
+        AlignmentFailed: If the context photos do not form one scene.
+    """
+    progress = progress or SilentProgress()
+    splits = read_splits(folder)
+    check_choice("Split", split, tuple(splits))
+    posed = read_transforms(folder)
+    context, targets = splits[split].context, splits[split].targets
+    for name in (*context, *targets):
+        check_choice(f"Photo of split '{split}'", name, posed.names)
+    paths = [posed.paths[posed.names.index(name)] for name in context]
+
+    result = reconstruct(paths, options=options, progress=progress)
+    names = result.scene.photos.names
+    truth = _true_cameras(posed, names)
+    scene_from_truth = fit_sim3_to_cameras(truth, result.scene.photo_cameras)
+    held_out = [_load_target(posed, name, scene_from_truth, options) for name in targets]
+    return Evaluation(
+        scene=Path(folder).resolve().name,
+        split=split,
+        context=context,
+        unregistered=tuple(name for name in context if name not in names),
+        cameras=_camera_errors(result, posed),
+        depth=_depth_errors(result, posed, scene_from_truth),
+        rows=_score_rows(result, held_out, progress),
+        targets=tuple(target.photo for target in held_out),
+        usage=result.usage,
+    )
+
+
+def _true_cameras(posed: PosedPhotos, names: Sequence[str]) -> Cameras:
+    """True poses of some photos, as cameras of one nominal size (K and size are not used)."""
+    chosen = [posed.cameras[posed.names.index(name)] for name in names]
+    first = chosen[0]
+    return Cameras.concatenate(
+        [replace(camera, width=first.width, height=first.height) for camera in chosen]
+    )
+
+
+def _load_target(
+    posed: PosedPhotos, name: str, scene_from_truth: Sim3, options: ReconstructOptions
+) -> _Target:
+    index = posed.names.index(name)
+    picture = decode_photo(posed.paths[index], name, options.geometry.fit_size)
+    height, width = picture.image.shape[:2]
+    camera = apply_sim3_to_cameras(scene_from_truth, posed.cameras[index].resized(width, height))
+    return _Target(name=name, camera=camera, photo=picture.image, valid=picture.valid)
+
+
+def _camera_errors(result: Reconstruction, posed: PosedPhotos) -> CameraErrors:
+    found, photos = result.scene.photo_cameras, result.scene.photos
+    truth = _true_cameras(posed, photos.names)
+    rotations, directions, focals = [], [], []
+    for i in range(len(found)):
+        for j in range(i + 1, len(found)):
+            relative = [
+                cameras.viewmats[i].double() @ cameras.camera_to_world[j].double()
+                for cameras in (found, truth)
+            ]
+            turn = relative[0][:3, :3].mT @ relative[1][:3, :3]
+            rotations.append(float(rotation_angle_degrees(turn)))
+            cosine = torch.cosine_similarity(relative[0][:3, 3], relative[1][:3, 3], dim=0)
+            directions.append(float(torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))))
+        true_K = posed.cameras[posed.names.index(photos.names[i])].K[0]
+        # Focal lengths compare in the original's pixels.
+        focal = float(found.K[i, 0, 0] * photos.to_original[i, 0, 0])
+        focals.append(focal / float(true_K[0, 0]) - 1)
+    return CameraErrors(
+        rotation_degrees=max(rotations),
+        direction_degrees=max(directions),
+        focal=sum(focals) / len(focals),
+    )
+
+
+def _depth_errors(
+    result: Reconstruction, posed: PosedPhotos, scene_from_truth: Sim3
+) -> DepthErrors | None:
+    if posed.depths is None:
+        return None
+    scene = result.scene
+    errors = []
+    for view, name in enumerate(scene.photos.names):
+        true_depth = read_depth(posed, posed.names.index(name))[None, None]
+        size = (scene.cameras.height, scene.cameras.width)
+        # Nearest: averages across an edge are the depth of nothing.
+        true_depth = torch.nn.functional.interpolate(true_depth, size, mode="nearest-exact")[0, 0]
+        measured = scene.measured[view]
+        points = scene.points[view][measured]
+        viewmat = scene.cameras.viewmats[view]
+        depth = (points @ viewmat[:3, :3].mT + viewmat[:3, 3])[:, 2]
+        reference = true_depth[measured] * scene_from_truth.scale
+        errors.append((depth / reference - 1).abs()[reference > 0])
+    error = torch.cat(errors)
+    return DepthErrors(
+        median=float(error.median()),
+        beyond_two_percent=float((error > 0.02).float().mean()),
+        measured=float(scene.measured.float().mean()),
+    )
+
+
+def _score_rows(
+    result: Reconstruction, targets: Sequence[_Target], progress: Progress
+) -> tuple[Row, ...]:
+    options, scene = result.options, result.scene
+    default = options.fit.train_on_generated
+    other = fit_gaussians(
+        scene,
+        result.views,
+        options=replace(options.fit, train_on_generated=not default),
+        device=options.device,
+        seed=options.seed,
+        progress=progress,
+    )
+    placed = place_gaussians(
+        scene, max_gaussians=options.fit.max_gaussians, sh_degree=options.fit.sh_degree
+    )
+    names = {True: "generated", False: "captured"}
+    meanings = {
+        True: f"fit on captured photos and frames of '{options.backbone}'",
+        False: "fit on captured photos only",
+    }
+    return (
+        _score_gaussians(names[default], meanings[default], result.gaussians, targets),
+        _score_gaussians(names[not default], meanings[not default], other.gaussians, targets),
+        _score_gaussians("unfitted", "Gaussians as placed, before the fit", placed, targets),
+        _score_points(result, targets),
+        _score_nearest(result, targets),
+    )
+
+
+def _score_gaussians(
+    name: str, meaning: str, gaussians: Gaussians, targets: Sequence[_Target]
+) -> Row:
+    def render(cameras: Cameras) -> Rasterized:
+        return render_gaussians(gaussians, cameras)
+
+    def show(target: _Target, camera: Cameras) -> tuple[Tensor, Tensor]:
+        drawn = render(camera)
+        return drawn.colour[0].clamp(0, 1), drawn.alpha[0] > COVERED
+
+    with torch.no_grad():
+        scores = [
+            _score(target, show, refine_camera(render, target.camera, target.photo, target.valid))
+            for target in targets
+        ]
+    return Row(name=name, meaning=meaning, scores=tuple(scores))
+
+
+def _score_points(result: Reconstruction, targets: Sequence[_Target]) -> Row:
+    def show(target: _Target, camera: Cameras) -> tuple[Tensor, Tensor]:
+        renders = render_scene(result.scene, camera)
+        return renders.colour[0], ~renders.hole[0]
+
+    scores = [_score(target, show, target.camera) for target in targets]
+    return Row(name="points", meaning="confident points without a fit", scores=tuple(scores))
+
+
+def _score_nearest(result: Reconstruction, targets: Sequence[_Target]) -> Row:
+    scene = result.scene
+
+    def show(target: _Target, camera: Cameras) -> tuple[Tensor, Tensor]:
+        gaps = torch.linalg.vector_norm(scene.photo_cameras.centers - camera.centers, dim=-1)
+        nearest = int(gaps.argmin())
+        size = target.photo.shape[:2]
+        photo = scene.photos.images[nearest]
+        if photo.shape[:2] != size:
+            photo = torch.nn.functional.interpolate(
+                photo.permute(2, 0, 1)[None], size, mode="bilinear"
+            )[0].permute(1, 2, 0)
+        return photo, torch.ones(size, dtype=torch.bool)
+
+    scores = [_score(target, show, target.camera) for target in targets]
+    return Row(name="nearest", meaning="the nearest context photo", scores=tuple(scores))
+
+
+def _score(
+    target: _Target, show: Callable[[_Target, Cameras], tuple[Tensor, Tensor]], camera: Cameras
+) -> TargetScore:
+    picture, covered = show(target, camera)
+    start, _ = show(target, target.camera)
+    return TargetScore(
+        photo=target.name,
+        psnr=psnr(picture, target.photo, target.valid),
+        ssim=ssim(picture[None], target.photo[None], target.valid[None]),
+        covered=float(covered.float().mean()),
+        psnr_covered=psnr(picture, target.photo, covered & target.valid),
+        psnr_unrefined=psnr(start, target.photo, target.valid),
+        picture=picture,
+    )

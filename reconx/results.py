@@ -1,0 +1,173 @@
+"""A reconstruction as a folder of files that people and other programs open.
+
+Everything is written in the world of the user (`Scene.world_from_scene` is applied here). The
+folder gets its files only when all of them are complete.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from .errors import InputError, MissingDependency
+from .export.nerfstudio import write_posed_photos
+from .export.overview import PathPictures, draw_overview
+from .export.pictures import write_picture
+from .export.ply import write_gaussians_ply, write_points_ply
+from .export.video import write_video
+from .ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_gaussians, apply_sim3_to_points
+from .pipeline import Reconstruction, versions
+from .progress import Progress, SilentProgress, StageUsage, measure_usage
+from .render.cloud import scene_cloud
+from .render.gaussians import render_gaussians
+
+FPS = 24.0
+"""Frames per second of the video."""
+
+
+def prepare_output(folder: Path, *, overwrite: bool) -> None:
+    """Check, before any long work, that a result can be written.
+
+    Raises:
+        InputError: If the folder cannot be written, or holds files and may not be overwritten.
+        MissingDependency: If the package that writes videos is absent.
+    """
+    if importlib.util.find_spec("av") is None:
+        raise MissingDependency("Writing video.mp4 needs av. Run: pip install av")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise InputError(
+            f"Output '{folder}' already holds files. Choose another folder, or add --overwrite."
+        )
+    with _staging_folder(folder):
+        pass
+
+
+def save_reconstruction(
+    result: Reconstruction, folder: Path, *, overwrite: bool, progress: Progress | None = None
+) -> None:
+    """Write splats, points, cameras, photos, video, overview and report.
+
+    Other files in the folder are left alone.
+
+    Raises:
+        InputError: As `prepare_output`.
+        MissingDependency: If the package that writes videos is absent.
+    """
+    prepare_output(folder, overwrite=overwrite)
+    progress = progress or SilentProgress()
+    with _staging_folder(folder) as staging:
+        with measure_usage() as usage:
+            _write_world(result, staging)
+            _write_pictures(result, staging, progress)
+        report = _make_report(result, {**result.usage, "files": usage})
+        text = json.dumps(report, indent=1) + "\n"
+        (staging / "report.json").write_text(text, encoding="utf-8")
+        for source in sorted(path for path in staging.rglob("*") if path.is_file()):
+            target = folder / source.relative_to(staging)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+
+
+@contextmanager
+def _staging_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder on the target's file system, removed at the end."""
+    parent = folder.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    try:
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=parent))
+        if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):
+            shutil.rmtree(staging)
+            raise OSError("it is no folder, or is read-only")
+    except OSError as error:
+        raise InputError(
+            f"Output '{folder}' cannot be written ({error.strerror or error}). Choose a folder "
+            "that you may write to."
+        ) from error
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging)
+
+
+def _write_world(result: Reconstruction, folder: Path) -> None:
+    world = result.scene.world_from_scene
+    write_gaussians_ply(folder / "splats.ply", apply_sim3_to_gaussians(world, result.gaussians))
+    cloud = scene_cloud(result.scene)
+    write_points_ply(
+        folder / "points.ply",
+        apply_sim3_to_points(world, cloud.points),
+        cloud.colours,
+        cloud.confidence,
+    )
+    write_posed_photos(
+        folder,
+        result.scene.photos,
+        apply_sim3_to_cameras(world, result.scene.photo_cameras),
+        ply_file_path="points.ply",
+    )
+
+
+def _write_pictures(result: Reconstruction, folder: Path, progress: Progress) -> None:
+    with torch.no_grad():
+        film = render_gaussians(result.gaussians, result.path.cameras, progress=progress)
+        photos = render_gaussians(result.gaussians, result.scene.photo_cameras)
+    write_video(folder / "video.mp4", film.colour, fps=FPS)
+    overview = draw_overview(
+        result.scene,
+        PathPictures(
+            cameras=result.path.cameras,
+            frames=result.views.frames,
+            holes=~result.views.known,
+            renders=film.colour,
+        ),
+        photo_renders=photos.colour,
+    )
+    write_picture(folder / "overview.png", overview)
+
+
+def _make_report(result: Reconstruction, usage: Mapping[str, StageUsage]) -> dict[str, object]:
+    scene, source = result.scene, result.scene.source
+    world_cameras = apply_sim3_to_cameras(scene.world_from_scene, scene.photo_cameras)
+    photos = {
+        name: {
+            "measured": round(float(scene.measured[index].float().mean()), 4),
+            "filled": round(float((scene.valid & ~scene.measured)[index].float().mean()), 4),
+            "camera_to_world": world_cameras.camera_to_world[index].tolist(),
+            "K": world_cameras.K[index].tolist(),
+            "warnings": [text for text in source.warnings if name in text],
+        }
+        for index, name in enumerate(scene.photos.names)
+    }
+    return {
+        "seed": result.options.seed,
+        "stages": {
+            name: {
+                "seconds": round(stage.seconds, 2),
+                "peak_memory_mb": round(stage.peak_memory_mb),
+            }
+            for name, stage in usage.items()
+        },
+        "photos": photos,
+        "matches": [
+            {"photos": list(pair), "count": count} for pair, count in source.matches.items()
+        ],
+        "warnings": list(source.warnings),
+        "estimator": {
+            "name": source.estimator,
+            "checkpoint": source.checkpoint,
+            "licence": source.licence,
+            "seconds": {name: round(seconds, 2) for name, seconds in source.seconds.items()},
+        },
+        "fit": dict(result.fit.report),
+        "gaussians": len(result.gaussians),
+        "options": dataclasses.asdict(result.options),
+        "versions": versions(),
+    }
