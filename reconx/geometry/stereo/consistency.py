@@ -21,7 +21,7 @@ VIEW_FACTORS = (0.0, 0.7, 0.9, 1.0)
 """What 0, 1, 2, 3 or more confirming sources are worth."""
 SPECKLE_STEP = 0.02
 """Neighbours whose depths differ by a larger share lie on different islands."""
-SPECKLE_SHARE = 2e-4
+SPECKLE_SHARE = 6e-4
 """Smaller islands of like depth, as a share of the image, are mistakes."""
 
 

@@ -21,8 +21,8 @@ SHELL_PERCENTILE = 99
 EDGE_STEP = 0.1
 """Neighbours whose inverse depths differ by a larger share lie on two sides of a depth edge."""
 REACH_SHARE = 0.05
-"""Of the image's long side: where a fill's confidence has fallen to 1/e, and how far around a
-pixel its background is looked for."""
+"""Of the image's long side: the way over which a fill's trust falls to 1/e; a pixel's background
+is looked for up to twice as far around."""
 COLOUR_COST = 40.0
 """A step between pixels costs 1, plus this times their difference in colour (0 to 1)."""
 HIDING_SHARE = 0.02
@@ -101,7 +101,7 @@ def _fill_view(
     links = _Links(measured | missing)
     contrast = np.abs(np.diff(image.reshape(-1, 3)[links.pairs], axis=0)[0]).mean(-1)
     origin, path = _nearest_measured(links, contrast, inverse, measured, reach)
-    labelled = inverse.ravel()[origin]
+    labelled = np.where(measured, inverse, inverse.ravel()[origin].reshape(depth.shape)).ravel()
     smooth = _smooth(links, contrast, labelled, missing.ravel())
     guess = 1 / smooth.reshape(depth.shape)
     trust = 1 + (FILLED - 1) * np.exp(-path.reshape(depth.shape) / reach)
@@ -136,7 +136,7 @@ def _nearest_measured(
     much nearer they are than the farthest surface around, so that the gap beside an object, which
     only its background can have, goes to the background.
     """
-    size = 2 * int(reach) + 1
+    size = 4 * int(reach) + 1
     farthest = ndimage.minimum_filter(inverse, size=size, mode="nearest")
     handicap = np.zeros_like(inverse)
     handicap[measured] = 10 * reach * np.log(inverse[measured] / farthest[measured])
