@@ -51,6 +51,8 @@ class PlacementTask:
     """Size of a pixel's error: 1 for photos of about 1000 pixels, more for larger ones."""
     seed: int
     """Of all sampling."""
+    names: tuple[str, ...]
+    """Of all photos, for error texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,27 +85,24 @@ def place_photos(task: PlacementTask, lenses: Lenses, progress: Task) -> Placeme
     Raises:
         AlignmentFailed: If no pair of photos shows parallax.
     """
-    wanted = len({photo for pair in task.pairs for photo in pair})
+    wanted = sorted({photo for pair in task.pairs for photo in pair})
     best: Placement | None = None
     for poses in _starts(task, lenses):
         grown = _grow(task, _empty(task, lenses, poses), progress)
         if best is None or grown.placed.sum() > best.placed.sum():
             best = grown
-        if best.placed.sum() >= wanted:
+        if best.placed.sum() >= len(wanted):
             break
     if best is None:
-        raise AlignmentFailed(_no_parallax_text(len(task.given_poses)))
+        names = ", ".join(task.names[photo] for photo in wanted)
+        raise AlignmentFailed(
+            f"The photos {names} were taken from one spot: a turn of the camera explains their "
+            "matches, and depth cannot be seen without a change of place. Take a step to the side "
+            "between photos."
+        )
     for tolerance in FINAL_TOLERANCES:
         best = _refine(task, _find_points(task, best, tolerance))
     return _prune(task, best, FINAL_TOLERANCES[-1])
-
-
-def _no_parallax_text(count: int) -> str:
-    who = "Both photos" if count == 2 else f"All {count} photos"
-    return (
-        f"{who} were taken from one spot: a turn of the camera explains their matches, and depth "
-        "cannot be seen without a change of place. Take a step to the side between photos."
-    )
 
 
 def _empty(task: PlacementTask, lenses: Lenses, poses: np.ndarray) -> Placement:

@@ -71,6 +71,7 @@ def reconstruct_sparse(photos: Photos, seed: int, progress: Progress) -> SparseR
         given_poses=_given_poses(photos),
         unit_px=unit_px,
         seed=seed,
+        names=photos.names,
     )
     placement = place_photos(task, lenses, progress.start("Placing photos", len(joined)))
     warnings += [
