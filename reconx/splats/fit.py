@@ -66,7 +66,7 @@ class FitOptions:
     """Budget of Gaussians."""
     sh_degree: int = 0
     """Degree of view-dependent colour, 0 to 3; few photos do not tell shine from error."""
-    coarse_share: float = 0.6
+    coarse_share: float = 0.5
     """Share of the steps, the first ones, that work at half resolution."""
     train_on_generated: bool = True
     """Whether generated frames train, every other step; captured photos always do."""
@@ -182,12 +182,13 @@ class _Parameters(nn.Module):
         ]
 
     def gaussians(self) -> Gaussians:
-        """The Gaussians as they stand now, differentiable."""
+        """The Gaussians as they stand now, differentiable; quaternions of any length."""
         # (1, t) is, once normalised, a turn by 2 |t| about the local axis t: no sine, no pole.
         turns = torch.cat([torch.ones_like(self.turns[:, :1]), self.turns], dim=-1)
         return Gaussians(
-            means=self._means + (self._axes @ self.offsets[..., None])[..., 0],
-            quats=nn.functional.normalize(quaternion_multiply(self._quats, turns), dim=-1),
+            # A product and a sum are several times faster than n products of 3 x 3 matrices.
+            means=self._means + (self._axes * self.offsets[:, None]).sum(-1),
+            quats=quaternion_multiply(self._quats, turns),
             scales=self.log_scales.exp(),
             opacities=self.logits.sigmoid(),
             sh=torch.cat([self.sh_constant, self.sh_rest], dim=1),
@@ -298,7 +299,7 @@ class _Fit:
         gaussians = self._parameters.gaussians()
         return Gaussians(
             means=gaussians.means.cpu(),
-            quats=gaussians.quats.cpu(),
+            quats=nn.functional.normalize(gaussians.quats, dim=-1).cpu(),
             scales=gaussians.scales.cpu(),
             opacities=gaussians.opacities.cpu(),
             sh=gaussians.sh.cpu(),
