@@ -81,7 +81,7 @@ def test_same_seed_same_bytes(room):
     pair = _first_two(room[0])
     first, second = _estimate(pair), _estimate(pair)
     assert torch.equal(first.confidence, second.confidence)
-    assert torch.equal(first.depth.nan_to_num(0), second.depth.nan_to_num(0))
+    torch.testing.assert_close(first.depth, second.depth, rtol=0, atol=0, equal_nan=True)
 
 
 def test_depth_scales_with_the_world(room):
@@ -112,12 +112,8 @@ def test_invalid_pixels_are_no_evidence(room):
     # What lies under the mask does not matter at all.
     images = torch.where(valid[..., None], stereo.images, 0.9 - 0.5 * stereo.images)
     other = _estimate(replace(stereo, valid=valid, images=images))
-    away = torch.zeros_like(valid)
-    away[0, :, 48:] = True
-    known = away & (masked.confidence >= CONFIDENT)
-    assert known.sum() > 1000
-    both = known & (other.confidence >= CONFIDENT)
-    assert both.sum() > 0.9 * known.sum()
+    assert torch.equal(masked.confidence, other.confidence)
+    assert (masked.confidence[0, :, 48:] >= CONFIDENT).float().mean() > 0.5
 
 
 def test_a_view_without_sources_stays_unmeasured(room):
