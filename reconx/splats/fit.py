@@ -62,11 +62,11 @@ class FitOptions:
 
     steps: int = 1000
     """Gradient steps, one picture each."""
-    max_gaussians: int = 60_000
+    max_gaussians: int = 80_000
     """Budget of Gaussians."""
     sh_degree: int = 0
     """Degree of view-dependent colour, 0 to 3; few photos do not tell shine from error."""
-    coarse_share: float = 0.5
+    coarse_share: float = 0.4
     """Share of the steps, the first ones, that work at half resolution."""
     train_on_generated: bool = True
     """Whether generated frames train, every other step; captured photos always do."""

@@ -48,7 +48,7 @@ class _Blocks(NamedTuple):
     columns: Int[Tensor, " n"]
 
 
-def place_gaussians(scene: Scene, *, max_gaussians: int = 60_000, sh_degree: int = 0) -> Gaussians:
+def place_gaussians(scene: Scene, *, max_gaussians: int = 80_000, sh_degree: int = 0) -> Gaussians:
     """Cover every measured or filled surface with Gaussians, none of them twice.
 
     Each view's pixels are grouped into square blocks by a quadtree that spends the budget where
