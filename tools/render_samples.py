@@ -157,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = Path(__file__).resolve().parent.parent / "assets" / "sample-room"
     parser.add_argument("--output", type=Path, default=default)
-    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--samples", type=int, default=12)
     parser.add_argument("--percent", type=int, default=100, help="size of the pictures")
     parser.add_argument("--quality", type=int, default=90, help="of the JPEGs")
     parser.add_argument("--only", nargs="*", choices=sorted(CAMERAS), help="render only these")

@@ -45,8 +45,7 @@ def add_pot(clay: Parts, at: tuple, radius: float, height: float, rng: np.random
 
 def build_bookshelf(rng: np.random.Generator, wood: Parts, paper: Parts, clay: Parts) -> None:
     """Fill a tall shelf with books, standing, leaning and lying, and a few pots."""
-    place_ = place((-1.72, 1.76, 0))
-    wood.frame = paper.frame = clay.frame = place_
+    wood.frame = paper.frame = clay.frame = place((-1.72, 1.76, 0))
     width, height, depth = 1.3, 2.2, 0.34
     for side in (-1, 1):
         wood.box((0.03, depth, height), (side * width / 2, 0, height / 2), vary(rng, WALNUT, 0.1))
@@ -76,15 +75,9 @@ def build_bookshelf(rng: np.random.Generator, wood: Parts, paper: Parts, clay: P
                 add_pot(clay, (x + 0.08, -0.04, z + 0.014), 0.065, min(room - 0.04, 0.22), rng)
                 x += 0.17
             else:
-                thick, tall, deep = (
-                    rng.uniform(0.018, 0.05),
-                    rng.uniform(0.62, 0.97) * room,
-                    rng.uniform(0.17, 0.25),
-                )
-                tone, lean = (
-                    vary(rng, BOOKS[rng.integers(11)], 0.35),
-                    max(rng.normal() - 1.2, 0) * 6,
-                )
+                thick, tall = rng.uniform(0.018, 0.05), rng.uniform(0.62, 0.97) * room
+                deep, tone = rng.uniform(0.17, 0.25), vary(rng, BOOKS[rng.integers(11)], 0.35)
+                lean = max(rng.normal() - 1.2, 0) * 6
                 x += thick / 2 + 0.5 * tall * math.sin(math.radians(lean))
                 front = -depth / 2 + 0.03 + rng.uniform(0, 0.04)
                 at = (x, front + deep / 2, z + 0.014 + tall / 2)
@@ -103,10 +96,8 @@ def build_bookshelf(rng: np.random.Generator, wood: Parts, paper: Parts, clay: P
 
 def build_seats(rng: np.random.Generator, wood: Parts) -> None:
     """Place the sofa with its cushions and throw, an armchair, a pouf and a wooden chair."""
-    sofa, chair = (
-        Parts(rng, place((0.5, 1.42, 0))),
-        Parts(rng, place((1.45, -0.35, 0), (0, 0, -118))),
-    )
+    sofa = Parts(rng, place((0.5, 1.42, 0)))
+    chair = Parts(rng, place((1.45, -0.35, 0), (0, 0, -118)))
     sofa.soft((2.1, 0.9, 0.3), (0, 0, 0.27), NAVY * 1.5, power=10)
     sofa.soft((2.1, 0.24, 0.85), (0, 0.36, 0.48), NAVY * 1.5, (-8, 0, 0), 8)
     for side in (-1, 1):

@@ -79,14 +79,15 @@ def build_back_wall(rng: np.random.Generator) -> None:
         x, z = trial[gaps.argmax()]
         heading = rng.uniform(0, 2 * math.pi)
         bend, size, tone = rng.normal() * 0.25, rng.uniform(0.05, 0.14), tones[rng.integers(7)]
-        # Paint is thin: each branch lies a hair in front of the one before.
-        depth -= 0.00002
         for k in range(rng.integers(6, 13)):
             step = size * 0.42
             stem = Matrix.Translation((x, depth, z)) @ Matrix.Rotation(-heading, 4, "Y")
-            stroke = np.array([[[0, 0, z_], [step, 0, z_]] for z_ in (-0.003, 0.003)])
+            stroke = np.array([[[0, 0, edge], [step, 0, edge]] for edge in (-0.003, 0.003)])
             mural.sheet(stroke, WALNUT, where=stem)
             for side in (-1, 1):
+                # Each leaf lies a hair in front of the one before: surfaces in one plane would
+                # shade each other black.
+                depth -= 0.000004
                 angle = heading + side * rng.uniform(0.5, 1.0)
                 where = Matrix.Translation((x, depth, z)) @ Matrix.Rotation(-angle, 4, "Y")
                 where = where @ Matrix.Rotation(math.pi / 2, 4, "X")
@@ -100,7 +101,8 @@ def build_back_wall(rng: np.random.Generator) -> None:
         if branch % 3 == 0:
             petals, tone = rng.integers(5, 9), vary(rng, BOOKS[rng.integers(0, 5)], 0.2)
             for k in range(petals):
-                where = Matrix.Translation((x, depth - 0.00001, z))
+                depth -= 0.000004
+                where = Matrix.Translation((x, depth, z))
                 where = where @ Matrix.Rotation(k * 2 * math.pi / petals, 4, "Y")
                 where = where @ Matrix.Rotation(math.pi / 2, 4, "X")
                 mural.leaf(where, 0.07, 0.04, vary(rng, tone, 0.15), fold=0)
@@ -150,7 +152,7 @@ def build_side_walls(rng: np.random.Generator) -> None:
     for z in (sill, (sill + head) / 2 + 0.1, head):
         frame.box((0.07, high - low + 0.08, 0.06), (2.71, 0, z), vary(rng, WHITE, 0.1))
     for y in (low, 0, high):
-        frame.box((0.07, 0.06, head - sill), (2.71, y, (sill + head) / 2), vary(rng, WHITE, 0.1))
+        frame.box((0.06, 0.06, head - sill), (2.71, y, (sill + head) / 2), vary(rng, WHITE, 0.1))
     frame.box((0.2, high - low + 0.2, 0.03), (2.63, 0, sill - 0.03), PINE)
     frame.box((0.03, 2.7, 0.03), (2.56, 0, 2.36), WALNUT)
     frame.build("window frame", surface("frame paint", 8, 0.2, 0.2, (0.4, 4, 4)), 0.004)
