@@ -1,5 +1,7 @@
 """The parts of structure from motion, each on a known answer."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,10 @@ from scipy.spatial.transform import Rotation
 from torch.nn import functional
 
 from reconx.errors import InputError
+from reconx.geometry.stereo.colmap import has_pycolmap
 from reconx.geometry.stereo.features import (
     Features,
+    choose_detector,
     detect_with_kornia,
     detect_with_pycolmap,
     find_features,
@@ -220,3 +224,19 @@ def test_rays_undo_distortion():
     radius2 = np.square(rays).sum(1, keepdims=True)
     distorted = rays * (1 - 0.1 * radius2 + 0.02 * radius2**2) * 80
     np.testing.assert_allclose(lenses.rays(np.zeros(2, dtype=np.int64), distorted), rays, atol=1e-6)
+
+
+def test_without_pycolmap_one_line_names_what_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "pycolmap", None)  # makes its import fail
+    has_pycolmap.cache_clear()
+    try:
+        with caplog.at_level("WARNING", logger="reconx"):
+            assert choose_detector() is detect_with_kornia
+            assert not has_pycolmap()
+    finally:
+        has_pycolmap.cache_clear()
+    assert len(caplog.records) == 1
+    assert "kornia" in caplog.text
+    assert "scipy" in caplog.text

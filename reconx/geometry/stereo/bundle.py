@@ -1,18 +1,16 @@
 """Bundle adjustment: cameras, lenses and points that explain all observations best.
 
 One function, `adjust_bundle`, over two solvers: Ceres through pycolmap, or scipy's sparse least
-squares where pycolmap is absent. Owns no outlier policy.
+squares where pycolmap cannot be imported. Owns no outlier policy.
 """
 
-import importlib.util
-import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-logger = logging.getLogger("reconx")
+from .colmap import has_pycolmap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +65,8 @@ def adjust_bundle(bundle: Bundle, options: BundleOptions) -> Bundle:
     The prior is normal in the focal length around its value that the log-normal one has at the
     bundle's focal length, so that repeated calls settle on the log-normal prior.
     """
-    if importlib.util.find_spec("pycolmap") is not None:
+    if has_pycolmap():
         return _adjust_with_pycolmap(bundle, options)
-    logger.warning("pycolmap is not installed: bundle adjustment runs on scipy, which is slower.")
     from .bundle_scipy import adjust_with_scipy
 
     return adjust_with_scipy(bundle, options)

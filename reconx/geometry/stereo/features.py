@@ -4,8 +4,6 @@ pycolmap's SIFT (VLFeat) where pycolmap is installed, kornia's otherwise. Both a
 contract: pixel centres at +0.5, descriptors of unit length, the same bytes on every run.
 """
 
-import importlib.util
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,8 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...ops.image import erode, luminance
-
-logger = logging.getLogger("reconx")
+from .colmap import has_pycolmap
 
 MAX_FEATURES = 8000
 """Per photo; the largest ones are kept."""
@@ -70,11 +67,8 @@ def find_features(
 
 
 def choose_detector() -> Detector:
-    """Choose pycolmap's SIFT, or kornia's with one log line where pycolmap is absent."""
-    if importlib.util.find_spec("pycolmap") is not None:
-        return detect_with_pycolmap
-    logger.warning("pycolmap is not installed: features come from kornia's slower, coarser SIFT.")
-    return detect_with_kornia
+    """Choose pycolmap's SIFT, or kornia's where pycolmap cannot be imported."""
+    return detect_with_pycolmap if has_pycolmap() else detect_with_kornia
 
 
 def detect_with_pycolmap(grey: Float[Tensor, "height width"]) -> tuple[np.ndarray, Tensor]:
