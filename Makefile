@@ -3,12 +3,13 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PHOTOS ?= assets/sample-room/images/left.jpg assets/sample-room/images/middle.jpg
 OUTPUT ?= out/demo
+QUALITY ?= draft
 BIN := .venv/bin
 
 .PHONY: demo test lint clean
 
 demo: .venv/.runtime
-	$(BIN)/python -m reconx reconstruct $(PHOTOS) --output $(OUTPUT) --overwrite
+	$(BIN)/python -m reconx reconstruct $(PHOTOS) --output $(OUTPUT) --quality $(QUALITY) --overwrite
 	@echo "Done. Look at $(OUTPUT)/overview.png first; open $(OUTPUT)/splats.ply in any splat viewer."
 
 test: .venv/.dev

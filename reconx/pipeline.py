@@ -21,11 +21,29 @@ from .video.registry import make_backbone
 from .video.sample import sample_views
 
 QUALITIES: Mapping[str, Mapping[str, int]] = {
-    "draft": {"photo_size": 1024, "size": 384, "frames": 24, "steps": 300},
-    "normal": {"photo_size": 1600, "size": 512, "frames": 48, "steps": 1000},
-    "high": {"photo_size": 2000, "size": 768, "frames": 96, "steps": 2000},
+    "draft": {
+        "photo_size": 1024,
+        "size": 384,
+        "frames": 24,
+        "steps": 300,
+        "gaussians": 40_000,
+    },
+    "normal": {
+        "photo_size": 1600,
+        "size": 512,
+        "frames": 48,
+        "steps": 1000,
+        "gaussians": 80_000,
+    },
+    "high": {
+        "photo_size": 2000,
+        "size": 768,
+        "frames": 96,
+        "steps": 2000,
+        "gaussians": 180_000,
+    },
 }
-"""Sizes (long side, pixels), frame counts and fit steps that belong together."""
+"""Sizes (long side, pixels), frames, fit steps and Gaussians that belong together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +106,10 @@ class ReconstructOptions:
             geometry=GeometryOptions(fit_size=size, geometry_size=size, device=device, seed=seed),
             path=PathOptions(kind=path, frames=preset["frames"] if frames is None else frames),
             backbone=backbone,
-            fit=FitOptions(steps=preset["steps"] if steps is None else steps),
+            fit=FitOptions(
+                steps=preset["steps"] if steps is None else steps,
+                max_gaussians=preset["gaussians"],
+            ),
             device=device,
             seed=seed,
         )
