@@ -55,8 +55,6 @@ def load_part(
     spec = registry[name]
     missing = spec.missing()
     if missing:
-        raise MissingDependency(
-            f"{kind} '{name}' needs {', '.join(missing)}. Run: {spec.install}"
-        )
+        raise MissingDependency(f"{kind} '{name}' needs {', '.join(missing)}. Run: {spec.install}")
     module, _, attribute = spec.factory.partition(":")
     return getattr(importlib.import_module(module, __package__), attribute)
