@@ -68,8 +68,9 @@ class FitOptions:
     """Degree of view-dependent colour, 0 to 3; few photos do not tell shine from error."""
     coarse_share: float = 0.4
     """Share of the steps, the first ones, that work at half resolution."""
-    train_on_generated: bool = True
-    """Whether generated frames train, every other step; captured photos always do."""
+    train_on_generated: bool = False
+    """Whether generated frames train, every other step; captured photos always do. Frames warped
+    from the same geometry add nothing: off, since `evaluate` found unseen views no better."""
     refine_poses: bool = True
     """Whether cameras are corrected, photo 0 excepted."""
     depth_weight: float = 0.1

@@ -14,7 +14,7 @@ from reconx.splats.placing import place_gaussians
 from reconx.types import FitResult, Gaussians, Scene, Views
 
 BUDGET = 2500
-OPTIONS = FitOptions(steps=60, max_gaussians=BUDGET)
+OPTIONS = FitOptions(train_on_generated=True, steps=60, max_gaussians=BUDGET)
 SHORT = FitOptions(steps=6, max_gaussians=BUDGET)
 
 

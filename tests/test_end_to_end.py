@@ -1,0 +1,128 @@
+"""The main job on the sample room, small: from photo files to files that other programs open."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reconx.cli import main
+from reconx.evaluation.protocol import evaluate_split
+from reconx.evaluation.report import save_evaluation
+from reconx.export.nerfstudio import read_transforms
+from reconx.export.ply import read_gaussians_ply, read_points_ply
+from reconx.ops.metrics import psnr
+from reconx.pipeline import ReconstructOptions
+from reconx.render.gaussians import render_gaussians
+
+ROOM = Path(__file__).resolve().parents[1] / "assets" / "sample-room"
+LEFT, MIDDLE = ROOM / "images" / "left.jpg", ROOM / "images" / "middle.jpg"
+SMALL = ["--quality", "draft", "--size", "192", "--frames", "7", "--steps", "40"]
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small reconstruction of two photos."""
+    folder = tmp_path_factory.mktemp("room") / "result"
+    assert main(["reconstruct", str(LEFT), str(MIDDLE), "--output", str(folder), *SMALL]) == 0
+    return folder
+
+
+def test_every_file_is_there(result: Path) -> None:
+    files = {path.relative_to(result).as_posix() for path in result.rglob("*") if path.is_file()}
+    assert files == {
+        "splats.ply",
+        "points.ply",
+        "transforms.json",
+        "images/left.jpg",
+        "images/middle.jpg",
+        "video.mp4",
+        "overview.png",
+        "report.json",
+    }
+
+
+def test_splats_and_cameras_share_one_world(result: Path) -> None:
+    gaussians = read_gaussians_ply(result / "splats.ply")
+    posed = read_transforms(result)
+    for path, camera in zip(posed.paths, posed.cameras, strict=True):
+        photo = torch.from_numpy(np.asarray(Image.open(path), dtype=np.float32) / 255)
+        with torch.no_grad():
+            drawn = render_gaussians(gaussians, camera).colour[0]
+        assert psnr(drawn, photo) > 20
+    document = json.loads((result / "transforms.json").read_text(encoding="utf-8"))
+    points, _, _ = read_points_ply(result / document["ply_file_path"])
+    # Points lie before the cameras, within the extent of the splats.
+    assert float(points[:, 2].median()) > 0
+    low, high = gaussians.means.amin(0), gaussians.means.amax(0)
+    assert ((points > low - 1) & (points < high + 1)).all()
+
+
+def test_report_tells_what_a_user_asks(result: Path) -> None:
+    report = json.loads((result / "report.json").read_text(encoding="utf-8"))
+    assert list(report["stages"]) == ["photos", "geometry", "path", "frames", "fit", "files"]
+    for stage in report["stages"].values():
+        assert stage["seconds"] >= 0
+        assert stage["peak_memory_mb"] > 50
+    assert set(report["photos"]) == {"left.jpg", "middle.jpg"}
+    for photo in report["photos"].values():
+        assert 0.3 < photo["measured"] <= 1
+    assert report["matches"][0]["photos"] == ["left.jpg", "middle.jpg"]
+    assert report["matches"][0]["count"] > 300
+    assert report["seed"] == 0
+    assert report["versions"]["reconx"]
+
+
+def test_the_same_seed_gives_the_same_bytes(result: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    assert main(["reconstruct", str(LEFT), str(MIDDLE), "--output", str(again), *SMALL]) == 0
+    assert (again / "splats.ply").read_bytes() == (result / "splats.ply").read_bytes()
+
+
+def test_overwriting_keeps_what_is_not_ours(result: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    shutil.copytree(result, folder)
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    arguments = ["reconstruct", str(LEFT), str(MIDDLE), "--output", str(folder), *SMALL]
+    assert main([*arguments, "--seed", "1", "--overwrite"]) == 0
+    assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert report["seed"] == 1
+
+
+def test_a_photo_of_elsewhere_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    noise = np.kron(random.integers(0, 255, (48, 64, 3)), np.ones((10, 10, 1))).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "elsewhere.jpg")
+    photos = [str(LEFT), str(tmp_path / "elsewhere.jpg"), str(MIDDLE)]
+    output = tmp_path / "out"
+    assert main(["reconstruct", *photos, "--output", str(output), *SMALL]) == 0
+    assert "elsewhere.jpg" in capsys.readouterr().err
+    report = json.loads((output / "report.json").read_text(encoding="utf-8"))
+    assert set(report["photos"]) == {"left.jpg", "middle.jpg"}
+    assert any("elsewhere.jpg" in warning for warning in report["warnings"])
+
+
+def test_unseen_views_of_the_room(tmp_path: Path) -> None:
+    options = ReconstructOptions.of_quality("draft", size=256, frames=9, steps=150)
+    evaluation = evaluate_split(ROOM, "two", options=options)
+    save_evaluation(evaluation, tmp_path)
+    assert not evaluation.unregistered
+    assert evaluation.cameras.rotation_degrees < 0.5
+    assert evaluation.depth is not None
+    assert evaluation.depth.median < 0.02
+    rows = {row.name: row for row in evaluation.rows}
+    product = evaluation.rows[0]
+    assert product.mean("psnr") > rows["nearest"].mean("psnr") + 4
+    assert product.mean("psnr") > rows["unfitted"].mean("psnr")
+    assert product.mean("psnr") > 19
+    document = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert document["rows"][product.name]["mean"]["psnr"] == pytest.approx(
+        product.mean("psnr"), abs=1e-3
+    )
+    assert (tmp_path / "evaluation.png").stat().st_size > 10_000
