@@ -15,7 +15,7 @@ from reconx.types import FitResult, Gaussians, Scene, Views
 
 BUDGET = 2500
 OPTIONS = FitOptions(train_on_generated=True, steps=60, max_gaussians=BUDGET)
-SHORT = FitOptions(steps=6, max_gaussians=BUDGET)
+SHORT = FitOptions(train_on_generated=True, steps=6, max_gaussians=BUDGET)
 
 
 def picture_of(gaussians: Gaussians, scene: Scene, view: int) -> torch.Tensor:
