@@ -14,8 +14,6 @@ from typing import NoReturn
 from .errors import InputError, ReconXError
 from .progress import TerminalProgress
 
-logger = logging.getLogger("reconx")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; see `python -m reconx --help`."""
@@ -111,8 +109,6 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
     progress = TerminalProgress()
     result = reconstruct(parsed.photos, options=options, progress=progress)
     save_reconstruction(result, parsed.output, overwrite=parsed.overwrite, progress=progress)
-    for warning in result.scene.source.warnings:
-        logger.warning("%s", warning)
     sys.stdout.write(f"Look at {parsed.output / 'overview.png'} first.\n")
     return 0
 
