@@ -1,4 +1,4 @@
-"""Bundle adjustment where pycolmap is absent: scipy's sparse trust-region least squares."""
+"""Bundle adjustment by scipy: sparse trust-region least squares, finite differences."""
 
 from dataclasses import replace
 from typing import Any

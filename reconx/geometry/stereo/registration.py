@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float
 
 from ...errors import AlignmentFailed
 from ...progress import Task
-from .bundle import Bundle, BundleOptions, adjust_bundle, reprojection_errors
+from .adjustment import adjust_bundle
+from .bundle import Bundle, BundleOptions, reprojection_errors
 from .lenses import Lenses
 from .tracks import Tracks
 from .triangulation import pair_angles_degrees, ray_errors, triangulate
