@@ -1,7 +1,10 @@
 """An evaluation as one JSON file and one page of pictures."""
 
 import dataclasses
+import datetime
 import json
+import os
+import platform
 from pathlib import Path
 
 from jaxtyping import Float
@@ -45,6 +48,8 @@ def _as_document(evaluation: Evaluation) -> dict[str, object]:
         },
         "seconds": {name: round(stage.seconds, 2) for name, stage in usage.items()},
         "peak_memory_mb": {name: round(stage.peak_memory_mb) for name, stage in usage.items()},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "date": datetime.date.today().isoformat(),
         "versions": versions(),
     }
 
