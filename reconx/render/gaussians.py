@@ -61,4 +61,6 @@ def render_gaussians(
         )
         views.append(drawn)
         task.update(index + 1)
+    if len(views) == 1:  # As in every step of a fit: nothing to copy.
+        return views[0]
     return Rasterized(*(torch.cat(parts) for parts in zip(*views, strict=True)))

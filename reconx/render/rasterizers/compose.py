@@ -78,7 +78,9 @@ def finish_pictures(
         blended: Sums over a pixel's Gaussians of weight times (r, g, b, z, 1).
         background: None is black.
     """
-    colour, weighted_z, alpha = blended[..., :3], blended[..., 3], blended[..., 4]
+    # One split: its gradient is written once, where every slice would fill a whole picture.
+    colour, weighted_z, alpha = blended.split([3, 1, 1], dim=-1)
+    weighted_z, alpha = weighted_z.squeeze(-1), alpha.squeeze(-1)
     if background is not None:
         colour = colour + (1 - alpha)[..., None] * background
     covered = alpha > 0

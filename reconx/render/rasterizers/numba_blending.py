@@ -39,7 +39,6 @@ TILE = 16
 LANES = np.uint64(16)
 BLOCKS = 16
 ROW_SHIFT, IN_ROW = np.uint64(2), np.uint64(3)
-PLANE = np.uint64(TILE * TILE)
 CHECK = 32
 """Gaussians between two looks at which blocks have ended."""
 SPAN_MARGIN = f4(0.01)
@@ -130,30 +129,63 @@ def bin_to_tiles(boxes, order, columns, rows):
 
 
 @inlined
-def _start_tile(state, left, top, width, height):
-    """Set the transmittance, the state's first plane: 1 inside the image, 0 (ended) outside."""
+def _start_tile(state, planes, left, top, width, height):
+    """Set the transmittance, the first plane: 1 inside the image, 0 (ended) outside."""
     for row in range(min(TILE, height - top)):
         for column in range(min(TILE, width - left)):
-            state[_place(row, column)] = 1
+            state[_place(row, column, planes)] = 1
 
 
 @inlined
-def _place(row, column):
+def _place(row, column, planes):
+    """Index of a pixel's value in the first of a block's planes."""
     block = (row >> 2) * 4 + (column >> 2)
-    return np.uint64(block * 16 + (row & 3) * 4 + (column & 3))
+    return np.uint64(block * planes * 16 + (row & 3) * 4 + (column & 3))
 
 
 @inlined
-def _mark_going(state, going):
+def _mark_going(state, planes, going):
     """Note which blocks have a pixel that has not ended; return whether any has."""
     any_going = False
     for block in range(BLOCKS):
         most = f4(0)
         for lane in range(LANES):
-            most = max(most, state[np.uint64(block) * LANES + lane])
+            most = max(most, state[np.uint64(block * planes * 16) + lane])
         going[block] = most > 0
         any_going |= most > 0
     return any_going
+
+
+@inlined
+def _list_blocks(record, box, left, top, going, reached, blocks):
+    """Fill `blocks` with the going blocks that the ellipse reaches; return how many.
+
+    The right edge is a concave function of dy with its top at PEAK, and the left its mirror image,
+    so each band of four rows has its outermost point nearest to the peak. All blocks are tested at
+    once and listed without a branch: a wrongly predicted one costs more than the test.
+    """
+    x, y = record[X] - (f4(left) + f4(0.5)), record[Y] - (f4(top) + f4(0.5))
+    peak, reach, slope = record[PEAK], record[REACH], record[SLOPE]
+    width2, height2 = record[WIDTH2], record[HEIGHT2]
+    first_row, end_row = box[1] - top, box[3] - top
+    for block in range(np.uint64(BLOCKS)):
+        row, column = np.int32(block & ~IN_ROW), np.int32((block & IN_ROW) << ROW_SHIFT)
+        dy0 = f4(row) - y
+        dy1 = dy0 + f4(3)
+        upper = min(max(peak, dy0), dy1)
+        right = slope * upper + math.sqrt(max(reach - upper * upper * height2, f4(0)) * width2)
+        lower = min(max(-peak, dy0), dy1)
+        left_edge = slope * lower - math.sqrt(max(reach - lower * lower * height2, f4(0)) * width2)
+        inside = (f4(column + 3) + SPAN_MARGIN >= x + left_edge) & (
+            x + right + SPAN_MARGIN >= f4(column)
+        )
+        inside = inside & (row + 4 > first_row) & (row < end_row)
+        reached[block] = np.int32(inside)
+    count = 0
+    for block in range(BLOCKS):
+        blocks[count] = block
+        count += reached[block] & np.int32(going[block])
+    return count
 
 
 @parallel
@@ -163,43 +195,28 @@ def blend(records, boxes, pairs, starts, width, height):
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     for tile in prange(columns * rows):
         left, top = tile % columns * TILE, tile // columns * TILE
-        state = np.zeros(6 * PLANE, f4)
-        going = np.zeros(BLOCKS, np.bool_)
-        _start_tile(state, left, top, width, height)
+        # Planes: transmittance; the sums of weight times r, g, b, z, 1.
+        state = np.zeros(BLOCKS * 6 * 16, f4)
+        going, reached = np.zeros(BLOCKS, np.bool_), np.zeros(BLOCKS, np.int32)
+        blocks = np.zeros(BLOCKS + 1, np.int64)
+        _start_tile(state, 6, left, top, width, height)
         for pair in range(starts[tile], starts[tile + 1]):
-            if (pair - starts[tile]) % CHECK == 0 and not _mark_going(state, going):
+            if (pair - starts[tile]) % CHECK == 0 and not _mark_going(state, 6, going):
                 break
             i = pairs[pair, 0]
-            _blend_gaussian(records[i], boxes[i], left, top, going, state)
+            count = _list_blocks(records[i], boxes[i], left, top, going, reached, blocks)
+            _blend_gaussian(records[i], left, top, blocks, count, state)
         for row in range(min(TILE, height - top)):
             for column in range(min(TILE, width - left)):
-                place = _place(row, column)
+                place = _place(row, column, 6)
                 for feature in range(5):
-                    value = state[np.uint64(feature + 1) * PLANE + place]
+                    value = state[place + np.uint64(feature + 1) * LANES]
                     blended[top + row, left + column, feature] = value
     return blended
 
 
 @inlined
-def _span(record, x, dy0):
-    """First and last column of blocks that the ellipse reaches in the four rows from dy0 on.
-
-    The right edge is a concave function of dy with its top at PEAK, and the left its mirror image.
-    """
-    dy1 = dy0 + f4(3)
-    dy = min(max(record[PEAK], dy0), dy1)
-    room = max(record[REACH] - dy * dy * record[HEIGHT2], f4(0))
-    right = x + record[SLOPE] * dy + math.sqrt(room * record[WIDTH2])
-    dy = min(max(-record[PEAK], dy0), dy1)
-    room = max(record[REACH] - dy * dy * record[HEIGHT2], f4(0))
-    left = x + record[SLOPE] * dy - math.sqrt(room * record[WIDTH2])
-    first = max(np.int64(math.ceil(left - SPAN_MARGIN)), 0)
-    last = min(np.int64(math.floor(right + SPAN_MARGIN)), TILE - 1)
-    return first >> 2, last >> 2
-
-
-@inlined
-def _blend_gaussian(record, box, left, top, going, state):
+def _blend_gaussian(record, left, top, blocks, count, state):
     x, y = record[X] - (f4(left) + f4(0.5)), record[Y] - (f4(top) + f4(0.5))
     xx, xy, yy = f4(0.5) * record[CONIC_XX], record[CONIC_XY], f4(0.5) * record[CONIC_YY]
     opacity, red, green, blue, z = (
@@ -209,30 +226,26 @@ def _blend_gaussian(record, box, left, top, going, state):
         record[BLUE],
         record[Z],
     )
-    for band in range(max(box[1] - top, 0) >> 2, ((min(box[3] - top, TILE) - 1) >> 2) + 1):
-        dy0 = f4(band * 4) - y
-        first, last = _span(record, x, dy0)
-        for column in range(first, last + 1):
-            block = band * 4 + column
-            if not going[block]:
-                continue
-            base, dx0 = np.uint64(block) * LANES, f4(column * 4) - x
-            for lane in range(LANES):
-                dx, dy = dx0 + f4(np.int32(lane & IN_ROW)), dy0 + f4(np.int32(lane >> ROW_SHIFT))
-                sigma = (xx * dx + xy * dy) * dx + yy * dy * dy
-                raw = opacity * _exp_minus(min(max(sigma, f4(0)), SIGMA_MAX))
-                alpha = min(raw, MOST) if raw >= LEAST else f4(0)
-                place = base + lane
-                before = state[place]
-                weight = alpha * before
-                after = before - weight
-                weight = weight if after > LAST_LIGHT else f4(0)
-                state[place] = after if after > LAST_LIGHT else f4(0)
-                state[np.uint64(1) * PLANE + place] += weight * red
-                state[np.uint64(2) * PLANE + place] += weight * green
-                state[np.uint64(3) * PLANE + place] += weight * blue
-                state[np.uint64(4) * PLANE + place] += weight * z
-                state[np.uint64(5) * PLANE + place] += weight
+    for entry in range(count):
+        block = blocks[entry]
+        base = np.uint64(block) * np.uint64(6 * 16)
+        dx0, dy0 = f4((block & 3) << 2) - x, f4(block & ~3) - y
+        for lane in range(LANES):
+            dx, dy = dx0 + f4(np.int32(lane & IN_ROW)), dy0 + f4(np.int32(lane >> ROW_SHIFT))
+            sigma = (xx * dx + xy * dy) * dx + yy * dy * dy
+            raw = opacity * _exp_minus(min(max(sigma, f4(0)), SIGMA_MAX))
+            alpha = min(raw, MOST) if raw >= LEAST else f4(0)
+            place = base + lane
+            before = state[place]
+            weight = alpha * before
+            after = before - weight
+            weight = weight if after > LAST_LIGHT else f4(0)
+            state[place] = after if after > LAST_LIGHT else f4(0)
+            state[place + np.uint64(1) * LANES] += weight * red
+            state[place + np.uint64(2) * LANES] += weight * green
+            state[place + np.uint64(3) * LANES] += weight * blue
+            state[place + np.uint64(4) * LANES] += weight * z
+            state[place + np.uint64(5) * LANES] += weight
 
 
 @parallel
@@ -244,32 +257,35 @@ def blend_backward(records, boxes, pairs, starts, blended, grad_blended):
     for tile in prange(columns * rows):
         left, top = tile % columns * TILE, tile // columns * TILE
         # Planes: transmittance; what lies behind adds to the loss; dL/d(r, g, b, z, 1).
-        state = np.zeros(7 * PLANE, f4)
+        state = np.zeros(BLOCKS * 7 * 16, f4)
         # Ten sums per lane over the blocks of one Gaussian.
         sums = np.zeros(np.uint64(10) * LANES, f4)
-        going = np.zeros(BLOCKS, np.bool_)
-        _start_tile(state, left, top, width, height)
+        going, reached = np.zeros(BLOCKS, np.bool_), np.zeros(BLOCKS, np.int32)
+        blocks = np.zeros(BLOCKS + 1, np.int64)
+        _start_tile(state, 7, left, top, width, height)
         for row in range(min(TILE, height - top)):
             for column in range(min(TILE, width - left)):
-                place = _place(row, column)
+                place = _place(row, column, 7)
                 behind = f4(0)
                 for feature in range(5):
                     grad = grad_blended[top + row, left + column, feature]
                     behind += grad * blended[top + row, left + column, feature]
-                    state[np.uint64(feature + 2) * PLANE + place] = grad
-                state[PLANE + place] = behind
+                    state[place + np.uint64(feature + 2) * LANES] = grad
+                state[place + LANES] = behind
         for pair in range(starts[tile], starts[tile + 1]):
-            if (pair - starts[tile]) % CHECK == 0 and not _mark_going(state, going):
+            if (pair - starts[tile]) % CHECK == 0 and not _mark_going(state, 7, going):
                 break
             i, slot = pairs[pair, 0], pairs[pair, 1]
-            if _pass_gaussian(records[i], boxes[i], left, top, going, state, sums):
+            count = _list_blocks(records[i], boxes[i], left, top, going, reached, blocks)
+            if count:
+                _pass_gaussian(records[i], left, top, blocks, count, state, sums)
                 _sum_lanes(records[i], sums, grad_pairs[slot])
     return grad_pairs
 
 
 @inlined
-def _pass_gaussian(record, box, left, top, going, state, sums):
-    """Pass one Gaussian; leave ten sums per lane in `sums` and tell whether there are any.
+def _pass_gaussian(record, left, top, blocks, count, state, sums):
+    """Pass one Gaussian; leave ten sums per lane in `sums`.
 
     They are w g for r, g, b, z, then v, v dx, v dy, v dx^2, v dx dy, v dy^2 with v = dL/dsigma.
     """
@@ -284,51 +300,44 @@ def _pass_gaussian(record, box, left, top, going, state, sums):
     )
     for lane in range(np.uint64(10) * LANES):
         sums[lane] = f4(0)
-    touched = False
-    for band in range(max(box[1] - top, 0) >> 2, ((min(box[3] - top, TILE) - 1) >> 2) + 1):
-        dy0 = f4(band * 4) - y
-        first, last = _span(record, x, dy0)
-        for column in range(first, last + 1):
-            block = band * 4 + column
-            if not going[block]:
-                continue
-            touched = True
-            base, dx0 = np.uint64(block) * LANES, f4(column * 4) - x
-            for lane in range(LANES):
-                dx, dy = dx0 + f4(np.int32(lane & IN_ROW)), dy0 + f4(np.int32(lane >> ROW_SHIFT))
-                sigma = (xx * dx + xy * dy) * dx + yy * dy * dy
-                raw = opacity * _exp_minus(min(max(sigma, f4(0)), SIGMA_MAX))
-                alpha = min(raw, MOST) if raw >= LEAST else f4(0)
-                place = base + lane
-                before = state[place]
-                weight = alpha * before
-                after = before - weight
-                alpha = alpha if after > LAST_LIGHT else f4(0)
-                weight = weight if after > LAST_LIGHT else f4(0)
-                state[place] = after if after > LAST_LIGHT else f4(0)
-                grad_red = state[np.uint64(2) * PLANE + place]
-                grad_green = state[np.uint64(3) * PLANE + place]
-                grad_blue = state[np.uint64(4) * PLANE + place]
-                grad_z = state[np.uint64(5) * PLANE + place]
-                own = state[np.uint64(6) * PLANE + place] + z * grad_z
-                own += red * grad_red + green * grad_green + blue * grad_blue
-                behind = state[PLANE + place] - weight * own
-                state[PLANE + place] = behind
-                slope = raw * (behind / (f4(1) - alpha) - before * own)
-                slope = slope if alpha > f4(0) else f4(0)
-                slope = slope if raw < MOST else f4(0)
-                slope_x, slope_y = slope * dx, slope * dy
-                sums[lane] += weight * grad_red
-                sums[np.uint64(16) + lane] += weight * grad_green
-                sums[np.uint64(32) + lane] += weight * grad_blue
-                sums[np.uint64(48) + lane] += weight * grad_z
-                sums[np.uint64(64) + lane] += slope
-                sums[np.uint64(80) + lane] += slope_x
-                sums[np.uint64(96) + lane] += slope_y
-                sums[np.uint64(112) + lane] += slope_x * dx
-                sums[np.uint64(128) + lane] += slope_x * dy
-                sums[np.uint64(144) + lane] += slope_y * dy
-    return touched
+    for entry in range(count):
+        block = blocks[entry]
+        base = np.uint64(block) * np.uint64(7 * 16)
+        dx0, dy0 = f4((block & 3) << 2) - x, f4(block & ~3) - y
+        for lane in range(LANES):
+            dx, dy = dx0 + f4(np.int32(lane & IN_ROW)), dy0 + f4(np.int32(lane >> ROW_SHIFT))
+            sigma = (xx * dx + xy * dy) * dx + yy * dy * dy
+            raw = opacity * _exp_minus(min(max(sigma, f4(0)), SIGMA_MAX))
+            alpha = min(raw, MOST) if raw >= LEAST else f4(0)
+            place = base + lane
+            before = state[place]
+            weight = alpha * before
+            after = before - weight
+            alpha = alpha if after > LAST_LIGHT else f4(0)
+            weight = weight if after > LAST_LIGHT else f4(0)
+            state[place] = after if after > LAST_LIGHT else f4(0)
+            grad_red = state[place + np.uint64(2) * LANES]
+            grad_green = state[place + np.uint64(3) * LANES]
+            grad_blue = state[place + np.uint64(4) * LANES]
+            grad_z = state[place + np.uint64(5) * LANES]
+            own = state[place + np.uint64(6) * LANES] + z * grad_z
+            own += red * grad_red + green * grad_green + blue * grad_blue
+            behind = state[place + LANES] - weight * own
+            state[place + LANES] = behind
+            slope = raw * (behind / (f4(1) - alpha) - before * own)
+            slope = slope if alpha > f4(0) else f4(0)
+            slope = slope if raw < MOST else f4(0)
+            slope_x, slope_y = slope * dx, slope * dy
+            sums[lane] += weight * grad_red
+            sums[np.uint64(16) + lane] += weight * grad_green
+            sums[np.uint64(32) + lane] += weight * grad_blue
+            sums[np.uint64(48) + lane] += weight * grad_z
+            sums[np.uint64(64) + lane] += slope
+            sums[np.uint64(80) + lane] += slope_x
+            sums[np.uint64(96) + lane] += slope_y
+            sums[np.uint64(112) + lane] += slope_x * dx
+            sums[np.uint64(128) + lane] += slope_x * dy
+            sums[np.uint64(144) + lane] += slope_y * dy
 
 
 @inlined
