@@ -19,6 +19,7 @@ from reconx.geometry.stereo.features import (
 )
 from reconx.geometry.stereo.lenses import TYPICAL_FOCAL, gather_lenses
 from reconx.geometry.stereo.matching import NEIGHBOURS, choose_pairs, match_descriptors
+from reconx.geometry.stereo.retrieval import likely_partners
 from reconx.geometry.stereo.tracks import build_tracks
 from reconx.geometry.stereo.triangulation import triangulate
 from reconx.geometry.stereo.two_view import (
@@ -94,6 +95,17 @@ def test_pairs_grow_linearly_and_stay_connected():
     assert len(pairs) <= 20 * NEIGHBOURS + 19
     assert all((i, i + 1) in pairs for i in range(19))
     assert choose_pairs(features[:3]) == [(0, 1), (0, 2), (1, 2)]
+
+
+def test_likely_partners_are_those_that_share_most():
+    generator = torch.Generator().manual_seed(0)
+    world = functional.normalize(torch.rand(400, 128, generator=generator).square(), dim=1)
+    windows = [world[start : start + 100] for start in range(0, 300, 20)]
+    partners = likely_partners(windows, 2)
+    assert partners.shape == (15, 2)
+    assert all(set(partners[i]) == {i - 1, i + 1} for i in range(1, 14))
+    assert likely_partners([world[:0], world[:50]], 4).tolist() == [[1], [0]]
+    assert likely_partners([world[:0], world[:0]], 4).tolist() == [[1], [0]]
 
 
 def test_relative_pose_of_noisy_matches():

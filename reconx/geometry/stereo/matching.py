@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .features import Features
+from .retrieval import likely_partners
 
 RATIO = 0.85
 """Lowe's ratio of nearest to second nearest distance."""
@@ -15,6 +16,8 @@ ALL_PAIRS_UP_TO = 12
 """Photos; above this only likely pairs are compared, so that the work grows with N, not N^2."""
 NEIGHBOURS = 8
 """Likely partners per photo above `ALL_PAIRS_UP_TO`."""
+CANDIDATES = 2 * NEIGHBOURS
+"""Photos that look most alike, among which the neighbours are found."""
 SKETCH_FEATURES = 400
 """Largest features of a photo, by which likely partners are found."""
 _CHUNK = 1024
@@ -24,15 +27,17 @@ def choose_pairs(features: list[Features]) -> list[tuple[int, int]]:
     """Pairs of photos worth matching in full.
 
     Up to `ALL_PAIRS_UP_TO` photos: all. Above: per photo the `NEIGHBOURS` with which its largest
-    features match best (a large feature is seen from far away and in a small copy), and the
-    maximum spanning tree of those counts, which keeps the graph connected.
+    features match best (a large feature is seen from far away and in a small copy), among the
+    `CANDIDATES` that look most like it; and the maximum spanning tree of those counts, which keeps
+    the graph connected.
     """
     count = len(features)
-    pairs = list(itertools.combinations(range(count), 2))
     if count <= ALL_PAIRS_UP_TO:
-        return pairs
+        return list(itertools.combinations(range(count), 2))
     sketches = [part.descriptors[:SKETCH_FEATURES] for part in features]
     votes = np.zeros((count, count))
+    likely = likely_partners(sketches, CANDIDATES)
+    pairs = {(min(i, j), max(i, j)) for i, row in enumerate(likely.tolist()) for j in row}
     for i, j in pairs:
         votes[i, j] = votes[j, i] = len(match_descriptors(sketches[i], sketches[j]))
     chosen = set(_spanning_tree(votes))
