@@ -231,7 +231,10 @@ class _Fit:
         options = self._options
         groups = self._parameters.groups(options.learning_rates)
         if options.refine_poses:
-            groups.append({"params": [self._poses.deltas], "lr": options.learning_rates.poses})
+            # The fused kernel rounds a tensor's last entries in another way: a camera's correction
+            # would depend on how many cameras there are.
+            rate = options.learning_rates.poses
+            groups.append({"params": [self._poses.deltas], "lr": rate, "fused": False})
         adam = torch.optim.Adam(groups, eps=1e-15, fused=torch.device(self._device).type != "mps")
         decay = options.learning_rates.decay ** (1 / options.steps)
         schedule = torch.optim.lr_scheduler.ExponentialLR(adam, decay)

@@ -16,7 +16,7 @@ ROUNDS = 10
 
 
 def likely_partners(
-    descriptors: list[Float[Tensor, "n 128"]], count: int
+    descriptors: list[Float[Tensor, "_ 128"]], count: int
 ) -> Int[np.ndarray, "photo partner"]:
     """For each photo the `count` others that look most like it, best first.
 
@@ -31,7 +31,7 @@ def likely_partners(
     return np.argsort(-likeness, axis=1, kind="stable")[:, : min(count, len(vectors) - 1)]
 
 
-def _learn_words(descriptors: list[Float[Tensor, "n 128"]]) -> Float[np.ndarray, "word 128"]:
+def _learn_words(descriptors: list[Float[Tensor, "_ 128"]]) -> Float[np.ndarray, "word 128"]:
     """Lloyd's k-means from evenly spread descriptors; a word that wins none stays where it is."""
     stacked = torch.cat(descriptors).numpy()
     samples = stacked[:: max(len(stacked) // TRAINING, 1)]
