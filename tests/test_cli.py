@@ -22,7 +22,7 @@ def save_picture(path: Path, pixels: np.ndarray) -> Path:
     return path
 
 
-def blotches(seed: int, side: int = 480) -> np.ndarray:
+def blotches(seed: int, side: int = 360) -> np.ndarray:
     """A texture full of corners that no other seed shares."""
     random = np.random.default_rng(seed)
     image = np.zeros((side, side * 4 // 3, 3))

@@ -215,7 +215,7 @@ def test_a_stranger_is_left_out_with_a_warning(room):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("split", "degrees"), [("easy2", 1.0), ("hard2", 1.0), ("three", 0.5)])
+@pytest.mark.parametrize(("split", "degrees"), [("hard2", 1.0), ("three", 0.5)])
 def test_real_photos(split, degrees):
     if not PHOTOS.is_dir():
         pytest.skip(f"{PHOTOS} is absent")
