@@ -1,6 +1,7 @@
 """Scenes with exact geometry, small enough for any test."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +12,24 @@ from reconx.ops.projection import camera_rays
 from reconx.ops.se3 import so3_exp
 from reconx.types import Cameras, Photos, Scene, SceneSource, Sim3
 
+ROOT = Path(__file__).resolve().parents[1]
+
 WIDTH, HEIGHT, FOCAL = 96, 72, 84.0
 BOX_LOW, BOX_HIGH = torch.tensor([-0.30, -0.10, 0.70]), torch.tensor([0.10, 0.22, 0.95])
 PLANE_NORMAL, PLANE_OFFSET = torch.tensor([0.25, -0.35, 1.0]), 1.25
 """The plane is normal . x = offset; the box stands before it."""
+
+
+class PlainRoot:
+    """Keeps pytest from importing the repository as a package: it is one, but ComfyUI's."""
+
+    @staticmethod
+    def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(PlainRoot())
 
 
 @pytest.fixture(scope="session")

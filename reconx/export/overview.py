@@ -8,18 +8,15 @@ from torch import Tensor
 
 from ..checks import check_shape
 from ..ops.metrics import psnr
-from ..ops.projection import world_to_camera
 from ..types import Cameras, Scene
-from .colour_maps import GLOW, RAINBOW, apply_colour_map
 from .pictures import photo_rectangle
 from .plan import draw_plan
+from .scene_pictures import depth_limits, draw_confidence, draw_depth
 from .sheet import GAP, MARGIN, SHEET_WIDTH, Section, Tile, draw_sheet
 
 MOST_PHOTOS = 6
 FRAMES_SHOWN = 6
 
-_EMPTY = torch.tensor([38.0, 40.0, 45.0]) / 255
-"""Where a map has no value."""
 _HATCH = torch.tensor([255.0, 64.0, 160.0]) / 255
 
 
@@ -70,7 +67,7 @@ def _photo_section(scene: Scene, renders: Tensor | None) -> Section:
     if renders is not None:
         check_shape("Renders of the photos", renders, *scene.photos.images.shape)
     shown = _evenly(len(scene.photos), MOST_PHOTOS)
-    limits = _depth_limits(scene)
+    limits = depth_limits(scene)
     rows = [_photo_row(scene, renders, index, limits) for index in shown]
     count = f"{len(scene.photos)} photos"
     if len(shown) < len(scene.photos):
@@ -86,21 +83,13 @@ def _photo_section(scene: Scene, renders: Tensor | None) -> Section:
 def _photo_row(
     scene: Scene, renders: Tensor | None, index: int, limits: tuple[float, float]
 ) -> list[Tile]:
-    photo, valid = scene.photos.images[index], scene.valid[index]
+    photo = scene.photos.images[index]
     near, far = limits
-    depth = world_to_camera(scene.points[index], scene.cameras.viewmats[index])[..., 2]
-    # Linear in 1 / depth, in which near and far surfaces share the colours fairly.
-    closeness = (1 / depth - 1 / far) / (1 / near - 1 / far)
-    closeness = torch.where(valid, closeness, 0.0)
-    depth_map = torch.where(valid[..., None], apply_colour_map(closeness, RAINBOW), _EMPTY)
-    # Confidence 10 counts as certain in the fit, so that it gets the brightest colour.
-    glow = apply_colour_map(scene.confidence[index].log10(), GLOW)
-    confidence_map = torch.where(valid[..., None], glow, _EMPTY)
     measured = float(_cut_padding(scene, index, scene.measured[index]).float().mean())
     captioned = [
         (photo, f"{index + 1}: {scene.photos.names[index]}"),
-        (depth_map, f"depth: {near:.2g} (red) to {far:.2g} (blue)"),
-        (confidence_map, f"confidence: {100 * measured:.0f} % measured"),
+        (draw_depth(scene, index, limits), f"depth: {near:.2g} (red) to {far:.2g} (blue)"),
+        (draw_confidence(scene, index), f"confidence: {100 * measured:.0f} % measured"),
     ]
     if renders is not None:
         quality = psnr(renders[index].clamp(0, 1), photo, scene.photos.valid[index])
@@ -152,22 +141,6 @@ def _plan_section(scene: Scene, path: Cameras) -> Section:
     ]
     heading = "The place: measured points, photos (orange), path (blue)"
     return Section(heading=heading, rows=[row], columns=2, tile_height=size[1])
-
-
-def _depth_limits(scene: Scene) -> tuple[float, float]:
-    """Depths between which colours run, over all views: all but the outermost 2 percent."""
-    depths = [
-        world_to_camera(points[valid], viewmat)[..., 2]
-        for points, valid, viewmat in zip(
-            scene.points, scene.valid, scene.cameras.viewmats, strict=True
-        )
-    ]
-    values = torch.cat(depths)
-    if not len(values):
-        return 1.0, 2.0
-    step = -(-len(values) // 1_000_000)  # torch.quantile takes at most 16 million values
-    near, far = torch.quantile(values[::step], torch.tensor([0.02, 0.98])).tolist()
-    return near, max(far, near * 1.01)
 
 
 def _cut_padding(scene: Scene, index: int, picture: Tensor) -> Tensor:

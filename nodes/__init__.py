@@ -1,0 +1,22 @@
+"""The ComfyUI face of ReconX: every node, in the order in which a graph uses them."""
+
+from . import photos, pointcloud
+from .sockets import ComfyExtension, io
+
+NODES: list[type[io.ComfyNode]] = [
+    photos.LoadPhotos,
+    pointcloud.BuildPointCloud,
+]
+
+
+class ReconXExtension(ComfyExtension):
+    """What ComfyUI asks for the pack's nodes."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Every node of the pack."""
+        return NODES
+
+
+async def comfy_entrypoint() -> ReconXExtension:
+    """Called once by ComfyUI when it loads the pack."""
+    return ReconXExtension()
