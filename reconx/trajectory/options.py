@@ -1,13 +1,14 @@
 """What a camera path is, and what can be asked of one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxtyping import Int
 from torch import Tensor
 
 from ..checks import check_choice, check_range, check_shape
-from ..types import Cameras
+from ..ops.sim3 import apply_sim3_to_cameras
+from ..types import Cameras, Sim3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,8 @@ class CameraPath:
     """One per frame, in the scene's frame."""
     photo_index: Int[Tensor, " frame"]
     """Which photo's camera a frame has, exactly; -1 = none."""
+    world_from_scene: Sim3 = field(default_factory=Sim3.identity)
+    """Leads from the scene's frame to the user's world, in which splats are exported."""
 
     def __post_init__(self) -> None:
         """Check that both parts have one length."""
@@ -58,3 +61,8 @@ class CameraPath:
     def __len__(self) -> int:
         """Count the frames."""
         return len(self.cameras)
+
+    @property
+    def world_cameras(self) -> Cameras:
+        """The same cameras in the user's world."""
+        return apply_sim3_to_cameras(self.world_from_scene, self.cameras)

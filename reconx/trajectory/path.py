@@ -1,6 +1,7 @@
 """Camera paths: the kinds there are, and the one call that makes them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ..checks import check_choice
 from ..ops.framing import reframe_cameras
@@ -28,7 +29,8 @@ def make_path(scene: Scene, options: PathOptions) -> CameraPath:
     check_choice("Path kind", options.kind, tuple(KINDS))
     width, height = _size(scene, options)
     captured = reframe_cameras(scene.photo_cameras, width, height)
-    return KINDS[options.kind](scene, captured, options)
+    path = KINDS[options.kind](scene, captured, options)
+    return replace(path, world_from_scene=scene.world_from_scene)
 
 
 def _size(scene: Scene, options: PathOptions) -> tuple[int, int]:
