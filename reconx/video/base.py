@@ -1,16 +1,15 @@
 """What every video backbone is, and what it is asked."""
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..parts import PartSpec
 from ..progress import Progress
+from ..trajectory.frame_rule import FrameRule
 from ..types import Cameras, PointRenders, Scene, StructureTokens
-
-FrameRule = Literal["any", "4k+1", "8k+1"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,16 +1,8 @@
 """The frame counts and sizes that a backbone can take."""
 
+from ..trajectory.frame_rule import legal_frame_count
 from ..types import Cameras
-from .base import BackboneSpec, FrameRule
-
-FRAME_STEPS: dict[FrameRule, int] = {"any": 1, "4k+1": 4, "8k+1": 8}
-"""Legal counts are one more than a multiple of this."""
-
-
-def legal_frame_count(count: int, rule: FrameRule) -> int:
-    """The smallest legal count that is not below `count`."""
-    step = FRAME_STEPS[rule]
-    return 1 + -(-(count - 1) // step) * step
+from .base import BackboneSpec
 
 
 def fit_cameras_to_spec(cameras: Cameras, spec: BackboneSpec) -> Cameras:

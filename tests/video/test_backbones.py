@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from reconx.errors import InputError
+from reconx.trajectory.frame_rule import legal_frame_count
 from reconx.trajectory.options import PathOptions
 from reconx.trajectory.path import make_path
 from reconx.types import Scene, Views
-from reconx.video.fitting import legal_frame_count
 from reconx.video.registry import BACKBONES, make_backbone
 from reconx.video.sample import sample_views
 

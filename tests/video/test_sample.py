@@ -7,12 +7,13 @@ import torch
 
 from reconx.errors import BackboneMismatch, InputError
 from reconx.progress import Progress
+from reconx.trajectory.frame_rule import legal_frame_count
 from reconx.trajectory.options import PathOptions
 from reconx.trajectory.path import make_path
 from reconx.types import Cameras, Scene
 from reconx.video.base import BackboneSpec, Clip, ClipRequest
 from reconx.video.clips import Stretch, plan_clips
-from reconx.video.fitting import fit_cameras_to_spec, legal_frame_count
+from reconx.video.fitting import fit_cameras_to_spec
 from reconx.video.sample import CAPTURED_CONFIDENCE, sample_views
 
 SPEC = BackboneSpec(name="plain", factory="", keyframes=True, first_last=True, render_guidance=True)
