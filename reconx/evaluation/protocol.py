@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..checks import check_choice
-from ..export.nerfstudio import PosedPhotos, read_depth, read_splits, read_transforms
+from ..export.nerfstudio import read_splits, read_transforms
+from ..export.posed import PosedPhotos, read_depth
 from ..ops.metrics import psnr, ssim
 from ..ops.se3 import rotation_angle_degrees
 from ..ops.sim3 import apply_sim3_to_cameras, fit_sim3_to_cameras

@@ -9,14 +9,13 @@ from PIL import Image
 
 from reconx.errors import InputError
 from reconx.export.nerfstudio import (
-    PosedPhotos,
-    read_depth,
     read_splits,
     read_transforms,
     write_posed_photos,
     write_transforms,
 )
 from reconx.export.pictures import photo_rectangle
+from reconx.export.posed import PosedPhotos, read_depth
 from reconx.ops.photos import resize_photos
 from reconx.photos.loading import photos_from_images
 from reconx.types import Cameras, Photos
@@ -74,7 +73,7 @@ def test_masks_are_written_for_all_photos_or_none(tmp_path):
     valid = photos.valid.clone()
     valid[1, :5] = False
     posed = write_posed_photos(tmp_path, replace(photos, valid=valid), cameras)
-    assert [path.name for path in posed.masks] == ["wide.png.png", "tall.heic.png"]
+    assert [path.name for path in posed.masks] == ["wide.png.png", "tall.heic.png.png"]
     assert read_transforms(tmp_path).masks == posed.masks
     with Image.open(posed.masks[1]) as mask:
         assert mask.size == (20, 30)
