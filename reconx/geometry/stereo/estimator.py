@@ -2,8 +2,9 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 
-from ...progress import Progress
+from ...progress import Progress, run_interruptibly
 from ...types import Photos, Scene
 from ..estimators.base import GeometryOptions
 from .assemble import assemble_scene
@@ -24,6 +25,10 @@ class StereoEstimator:
             InputError: With fewer than two photos, or one photo given twice.
             AlignmentFailed: If no two photos can be brought into one world.
         """
+        return run_interruptibly(partial(self._estimate, photos), progress)
+
+    def _estimate(self, photos: Photos, progress: Progress) -> Scene:
+        """On a thread of its own: SIFT of one photo or one bundle adjustment can take seconds."""
         began = time.perf_counter()
         sparse = reconstruct_sparse(photos, self.options.seed, progress)
         seconds = {"structure from motion": time.perf_counter() - began}
