@@ -7,8 +7,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ..checks import check_choice, check_range, check_shape
+from ..errors import InputError
 from ..ops.sim3 import apply_sim3_to_cameras
 from ..types import Cameras, Sim3
+from .frame_rule import FRAME_STEPS, FrameRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +21,8 @@ class PathOptions:
     """A key of `path.KINDS`."""
     frames: int = 48
     """Cameras of the path, captured ones included."""
+    frame_rule: FrameRule = "any"
+    """What a video model can take; other counts are rounded up."""
     width: int | None = None
     """Pixels; None follows `height` and the photos' shape, or the photos' size."""
     height: int | None = None
@@ -31,16 +35,26 @@ class PathOptions:
     """How far an orbit sways to each side; 180 with `loop` is a full circle."""
     orbit_radius: float = 1.0
     """Distance from the focus as a share of the captured cameras' mean distance."""
+    keyframes: Cameras | None = None
+    """Cameras in the user's world that the kind "keyframes" visits, in order: at least two. Of any
+    size; another shape than the path's is cropped about the centre."""
 
     def __post_init__(self) -> None:
         """Check values; `kind` is checked where the kinds are known."""
         check_range("Path frames", self.frames, 1)
+        check_choice("Frame rule", self.frame_rule, tuple(FRAME_STEPS))
         check_choice("Path easing", self.easing, ("linear", "smooth"))
         check_range("Orbit degrees", self.orbit_degrees, 0, 180)
         check_range("Orbit radius", self.orbit_radius, 0.05, 20)
         for name, side in (("width", self.width), ("height", self.height)):
             if side is not None:
                 check_range(f"Path {name}", side, 8)
+        posed = 0 if self.keyframes is None else len(self.keyframes)
+        if self.kind == "keyframes" and posed < 2:
+            raise InputError(
+                f"A path of the kind 'keyframes' visits at least 2 posed cameras; got {posed}. "
+                "Pose more, or choose the kind 'interpolate' or 'orbit'."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

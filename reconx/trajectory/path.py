@@ -1,18 +1,24 @@
 """Camera paths: the kinds there are, and the one call that makes them."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ..checks import check_choice
 from ..ops.framing import reframe_cameras
-from ..types import Cameras, Scene
+from ..types import Cameras, Photos, Scene
+from .frame_rule import legal_frame_count
 from .interpolate import interpolate_cameras
+from .keyframes import visit_keyframes
 from .options import CameraPath, PathOptions
 from .orbit import orbit_cameras
+
+logger = logging.getLogger("reconx")
 
 KINDS: Mapping[str, Callable[[Scene, Cameras, PathOptions], CameraPath]] = {
     "interpolate": interpolate_cameras,
     "orbit": orbit_cameras,
+    "keyframes": visit_keyframes,
 }
 """Each takes the scene, its cameras at the path's size, and the options."""
 
@@ -27,20 +33,29 @@ def make_path(scene: Scene, options: PathOptions) -> CameraPath:
         InputError: If the kind is unknown, or the scene's cameras do not allow it.
     """
     check_choice("Path kind", options.kind, tuple(KINDS))
-    width, height = _size(scene, options)
+    frames = legal_frame_count(options.frames, options.frame_rule)
+    if frames != options.frames:
+        logger.warning(
+            "%d frames do not fit the rule %s: the path gets %d.",
+            options.frames,
+            options.frame_rule,
+            frames,
+        )
+        options = replace(options, frames=frames)
+    width, height = path_size(scene.photos, options.width, options.height)
     captured = reframe_cameras(scene.photo_cameras, width, height)
     path = KINDS[options.kind](scene, captured, options)
     return replace(path, world_from_scene=scene.world_from_scene)
 
 
-def _size(scene: Scene, options: PathOptions) -> tuple[int, int]:
-    photo_width, photo_height = scene.photos.width, scene.photos.height
-    match options.width, options.height:
+def path_size(photos: Photos, width: int | None, height: int | None) -> tuple[int, int]:
+    """Width and height of a path for which one, both or none is given; see `PathOptions`."""
+    match width, height:
         case None, None:
-            return photo_width, photo_height
-        case int(width), None:
-            return width, max(1, round(width * photo_height / photo_width))
-        case None, int(height):
-            return max(1, round(height * photo_width / photo_height)), height
-        case width, height:
+            return photos.width, photos.height
+        case int(), None:
+            return width, max(1, round(width * photos.height / photos.width))
+        case None, int():
+            return max(1, round(height * photos.width / photos.height)), height
+        case _:
             return width, height

@@ -178,6 +178,58 @@ def test_parallel_axes_focus_at_the_median_depth(plane_scene: Scene) -> None:
     assert find_focus(scene)[2].item() == pytest.approx(median_depth(scene), rel=1e-4)
 
 
+WORLD = Sim3(
+    rotation=so3_exp(torch.tensor([0.4, 1.1, -0.3])),
+    translation=torch.tensor([5.0, -1.0, 2.0]),
+    scale=3.0,
+)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_posed_cameras_are_visited_in_the_order_given(plane_scene: Scene, count: int) -> None:
+    """The user poses in the user's world; the path lies in the scene's frame."""
+    scene = replace(plane_scene, world_from_scene=WORLD)
+    stops = scene.photo_cameras[[2, 1, 0][:count]]
+    posed = apply_sim3_to_cameras(WORLD, stops)
+    options = PathOptions(kind="keyframes", keyframes=posed, frames=9)
+    path = make_path(scene, options)
+    at = [0, 8] if count == 2 else [0, *path_index(path.cameras, stops[[1]]), 8]
+    assert torch.allclose(
+        path.cameras.camera_to_world[at], stops.camera_to_world, atol=1e-5, rtol=0
+    )
+    assert at == sorted(set(at))
+    assert path.photo_index.tolist() == [-1] * 9
+    assert torch.allclose(
+        path.world_cameras.camera_to_world[0], posed.camera_to_world[0], atol=1e-5
+    )
+
+
+def path_index(cameras: Cameras, wanted: Cameras) -> list[int]:
+    """The frame that stands nearest to a camera."""
+    return [int((cameras.centers - wanted.centers).norm(dim=-1).argmin())]
+
+
+def test_posed_cameras_of_another_shape_are_cropped(plane_scene: Scene) -> None:
+    posed = plane_scene.photo_cameras[[0, 1]].resized(960, 720)
+    options = PathOptions(kind="keyframes", keyframes=posed, frames=3, width=36, height=36)
+    path = make_path(plane_scene, options)
+    assert (path.cameras.width, path.cameras.height) == (36, 36)
+    expected = reframe_cameras(plane_scene.photo_cameras, 36, 36).K[0]
+    assert torch.allclose(path.cameras.K[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rule", "asked", "legal"), [("any", 10, 10), ("4k+1", 10, 13), ("8k+1", 17, 17)]
+)
+def test_a_count_that_does_not_fit_the_rule_is_rounded_up_with_a_notice(
+    plane_scene: Scene, caplog: pytest.LogCaptureFixture, rule: str, asked: int, legal: int
+) -> None:
+    path = make_path(plane_scene, PathOptions(frames=asked, frame_rule=rule))
+    assert len(path) == legal
+    notices = [f"{asked} frames do not fit the rule {rule}: the path gets {legal}."]
+    assert caplog.messages == (notices if legal != asked else [])
+
+
 def test_default_size_is_the_photos(plane_scene: Scene) -> None:
     path = make_path(plane_scene, PathOptions(frames=5))
     assert (path.cameras.width, path.cameras.height) == (96, 72)
@@ -198,6 +250,7 @@ def test_another_shape_crops_about_the_centre() -> None:
         ({"frames": 0}, "Path frames is 0; expected at least 1."),
         ({"width": -5}, "Path width is -5; expected at least 8."),
         ({"orbit_degrees": 200.0}, "Orbit degrees is 200; expected between 0 and 180."),
+        ({"kind": "keyframes"}, "'keyframes' visits at least 2 posed cameras; got 0."),
     ],
 )
 def test_values_out_of_range_are_named(options: dict, text: str) -> None:
@@ -206,12 +259,14 @@ def test_values_out_of_range_are_named(options: dict, text: str) -> None:
 
 
 def test_an_unknown_kind_lists_the_known(plane_scene: Scene) -> None:
-    with pytest.raises(InputError, match="'figure8' is unknown. Choose one of: interpolate, orbit"):
+    with pytest.raises(
+        InputError, match="'figure8' is unknown. Choose one of: interpolate, orbit, k"
+    ):
         make_path(plane_scene, PathOptions(kind="figure8"))
 
 
 def test_too_few_frames_say_how_many_are_needed(plane_scene: Scene) -> None:
-    with pytest.raises(InputError, match="3 captured cameras. Ask for at least 3 frames, better 5"):
+    with pytest.raises(InputError, match="3 cameras. Ask for at least 3 frames, better 5"):
         make_path(plane_scene, PathOptions(frames=2))
 
 
