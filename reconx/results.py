@@ -67,7 +67,7 @@ def save_reconstruction(
             _write_world(result, staging)
             _write_pictures(result, staging, progress)
         report = _make_report(result, {**result.usage, "files": usage})
-        text = json.dumps(report, indent=1) + "\n"
+        text = json.dumps(report, indent=1, default=_plain) + "\n"
         (staging / "report.json").write_text(text, encoding="utf-8")
         for source in sorted(path for path in staging.rglob("*") if path.is_file()):
             target = folder / source.relative_to(staging)
@@ -171,3 +171,8 @@ def _make_report(result: Reconstruction, usage: Mapping[str, StageUsage]) -> dic
         "options": dataclasses.asdict(result.options),
         "versions": versions(),
     }
+
+
+def _plain(value: object) -> object:
+    """What options hold and JSON lacks a type for: tensors and paths."""
+    return value.tolist() if isinstance(value, torch.Tensor) else str(value)

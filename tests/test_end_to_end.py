@@ -34,9 +34,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def result(photos: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small reconstruction of two photos."""
-    folder = tmp_path_factory.mktemp("room") / "result"
-    assert main(["reconstruct", *photos, "--output", str(folder), *SMALL]) == 0
+    """The folder of a small reconstruction of two photos, one of which has a mask, all white."""
+    room = tmp_path_factory.mktemp("room")
+    folder, masks = room / "result", room / "masks"
+    masks.mkdir()
+    Image.new("L", (512, 384), 255).save(masks / "left.png")
+    where = ["--output", str(folder), "--masks", str(masks)]
+    assert main(["reconstruct", *photos, *where, *SMALL]) == 0
     return folder
 
 
