@@ -6,8 +6,8 @@ writer. Gaussians are neither split nor pruned (ReconX, arXiv 2408.16767, sectio
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -19,15 +19,17 @@ from ..errors import InputError
 from ..ops.metrics import psnr
 from ..ops.quaternion import quaternion_multiply, quaternion_to_matrix
 from ..ops.se3 import invert_pose
-from ..progress import Progress, SilentProgress, StageUsage, Task, measure_usage
+from ..progress import Progress, SilentProgress, Task, measure_usage
 from ..render.gaussians import render_gaussians
 from ..render.rasterizers.base import Rasterized, Rasterizer
-from ..render.rasterizers.registry import make_rasterizer
+from ..render.rasterizers.registry import choose_rasterizer, make_rasterizer
 from ..types import CONFIDENT, FitResult, Gaussians, Scene, Views
 from .losses import depth_loss, photometric_loss
 from .placing import place_gaussians, view_depths
 from .poses import PoseRefinement
+from .sway import sway_around
 from .targets import Target, captured_targets, generated_targets
+from .threads import one_torch_thread
 
 logger = logging.getLogger("reconx")
 
@@ -108,7 +110,8 @@ def fit_gaussians(
         options: How; None takes the defaults.
         device: Torch device of the work; the result lies on the CPU.
         seed: Seeds the order of the pictures.
-        progress: Told after every step, with a preview of photo 0's view; may raise to stop.
+        progress: Told after every step, with a preview whose camera sways around the scene from
+            one call to the next; may raise to stop.
 
     Raises:
         InputError: If an option is out of range, the rasterizer is unknown, the scene holds no
@@ -116,38 +119,24 @@ def fit_gaussians(
         MissingDependency: If the rasterizer's packages are absent.
     """
     options = options or FitOptions()
-    rasterizer = make_rasterizer(options.rasterizer, device)
-    task = (progress or SilentProgress()).start("Fitting Gaussians", options.steps)
-    with measure_usage() as usage, _one_torch_thread(device):
-        fit = _Fit(scene, views, options, device, rasterizer)
-        losses = fit.run(seed, task)
-        report = fit.report(losses)
+    progress = progress or SilentProgress()
+    rasterizer = choose_rasterizer(options.rasterizer, device)
+    draw = make_rasterizer(rasterizer, device)
+    with measure_usage() as usage, one_torch_thread(device):
+        fit = _Fit(scene, views, options, draw, device, progress)
+        losses = fit.run(seed, progress.start("Fitting Gaussians", options.steps))
+        report = fit.report(losses, progress)
+    costs = {
+        "seconds": usage.seconds,
+        "peak_memory_mb": usage.peak_memory_mb,
+        "rasterizer": rasterizer,
+    }
     return FitResult(
         gaussians=fit.result(),
         scene=fit.refined_scene(),
         views=None if views is None else fit.refined_views(views),
-        report=report | _costs(usage, rasterizer),
+        report=report | costs,
     )
-
-
-@contextmanager
-def _one_torch_thread(device: str) -> Iterator[None]:
-    """Leave the cores to the rasterizer: torch's idle threads spin, and slow it up to tenfold."""
-    before = torch.get_num_threads()
-    if torch.device(device).type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _costs(usage: StageUsage, rasterizer: Rasterizer) -> dict[str, object]:
-    return {
-        "seconds": usage.seconds,
-        "peak_memory_mb": usage.peak_memory_mb,
-        "rasterizer": type(rasterizer).__name__,
-    }
 
 
 class _Parameters(nn.Module):
@@ -204,8 +193,9 @@ class _Fit:
         scene: Scene,
         views: Views | None,
         options: FitOptions,
-        device: str,
         rasterizer: Rasterizer,
+        device: str,
+        progress: Progress,
     ) -> None:
         self._scene = scene
         self._options = options
@@ -220,11 +210,16 @@ class _Fit:
                 generated = generated_targets(views, _confidence(views), len(scene.photos))
                 self._generated = [target.to(device) for target in generated]
         start = place_gaussians(
-            scene, max_gaussians=options.max_gaussians, sh_degree=options.sh_degree
+            scene,
+            max_gaussians=options.max_gaussians,
+            sh_degree=options.sh_degree,
+            progress=progress,
         )
         depths = view_depths(scene)[scene.valid]
         self._parameters = _Parameters(start, device)
         self._poses = PoseRefinement(poses, float(depths.median()), device)
+        sway = sway_around(scene).to(device)
+        self._sway = cycle(sway[index] for index in range(len(sway)))
 
     def run(self, seed: int, task: Task) -> list[float]:
         """Take all steps; returns the loss of each."""
@@ -272,28 +267,30 @@ class _Fit:
         return render_gaussians(gaussians, camera, rasterizer=self._rasterizer)
 
     @torch.no_grad()
-    def _picture(self, target: Target) -> Float[Tensor, "height width 3"]:
-        return self._draw(self._parameters.gaussians(), target).colour[0].clamp(0, 1)
-
     def _preview(self) -> Float[Tensor, "height width 3"]:
-        return self._picture(self._captured[0]).cpu()
+        gaussians, camera = self._parameters.gaussians(), next(self._sway)
+        drawn = render_gaussians(gaussians, camera, rasterizer=self._rasterizer)
+        return drawn.colour[0].clamp(0, 1).cpu()
 
-    def report(self, losses: list[float]) -> dict[str, object]:
+    @torch.no_grad()
+    def report(self, losses: list[float], progress: Progress) -> dict[str, object]:
         """What became of each picture."""
-        captured = {
-            name: psnr(self._picture(target), target.image, target.weights > 0)
-            for name, target in zip(self._scene.photos.names, self._captured, strict=True)
-        }
-        generated = [
-            psnr(self._picture(target), target.image, target.weights > 0)
-            for target in self._generated
-        ]
+        targets = [*self._captured, *self._generated]
+        task = progress.start("Judging the fit", len(targets))
+        gaussians = self._parameters.gaussians()
+        quality = []
+        for index, target in enumerate(targets):
+            picture = self._draw(gaussians, target).colour[0].clamp(0, 1)
+            quality.append(psnr(picture, target.image, target.weights > 0))
+            task.update(index + 1)
+        photos = len(self._captured)
+        generated = quality[photos:]
         last = losses[-max(1, len(losses) // 10) :]
         return {
             "steps": len(losses),
             "loss": sum(last) / len(last),
             "gaussians": len(self._parameters.logits),
-            "psnr_captured": captured,
+            "psnr_captured": dict(zip(self._scene.photos.names, quality[:photos], strict=True)),
             "psnr_generated": sum(generated) / len(generated) if generated else None,
         }
 

@@ -17,6 +17,7 @@ from ..ops.image import resize_images
 from ..ops.projection import inside_image, project_points, world_to_camera
 from ..ops.quaternion import matrix_to_quaternion
 from ..ops.sh import colour_to_sh
+from ..progress import Progress, SilentProgress, Task
 from ..types import Gaussians, Scene
 
 logger = logging.getLogger("reconx")
@@ -37,6 +38,8 @@ MEASURED_OPACITY = 0.9
 """Opacity where a surface was measured."""
 FILLED_OPACITY = 0.5
 """Opacity where depth was filled in."""
+PRICES = 24
+"""Prices of a Gaussian that are tried: each halves the range, on a log scale, of the right one."""
 
 
 class _Blocks(NamedTuple):
@@ -48,7 +51,13 @@ class _Blocks(NamedTuple):
     columns: Int[Tensor, " n"]
 
 
-def place_gaussians(scene: Scene, *, max_gaussians: int = 80_000, sh_degree: int = 0) -> Gaussians:
+def place_gaussians(
+    scene: Scene,
+    *,
+    max_gaussians: int = 80_000,
+    sh_degree: int = 0,
+    progress: Progress | None = None,
+) -> Gaussians:
     """Cover every measured or filled surface with Gaussians, none of them twice.
 
     Each view's pixels are grouped into square blocks by a quadtree that spends the budget where
@@ -60,6 +69,7 @@ def place_gaussians(scene: Scene, *, max_gaussians: int = 80_000, sh_degree: int
         max_gaussians: Budget. Scattered pixels do not merge, so a very small one may be exceeded,
             with a notice.
         sh_degree: Degree of view-dependent colour, 0 to 3; higher coefficients start at 0.
+        progress: Told after every pair of photos and every price; may raise to stop.
 
     Raises:
         InputError: If an argument is out of range, or the scene holds no valid point.
@@ -69,10 +79,11 @@ def place_gaussians(scene: Scene, *, max_gaussians: int = 80_000, sh_degree: int
     if not scene.valid.any():
         raise InputError("The scene holds no points; Gaussians need at least one measured pixel.")
     colours = resize_images(scene.photos.images, scene.cameras.width, scene.cameras.height)
-    wanted = scene.valid & ~_seen_by_earlier(scene)
+    task = (progress or SilentProgress()).start("Placing Gaussians", len(scene.photos) + PRICES)
+    wanted = scene.valid & ~_seen_by_earlier(scene, task)
     parts = [
         _gaussians_of_blocks(scene, colours, wanted, blocks)
-        for blocks in _choose_blocks(scene, colours, wanted, max_gaussians)
+        for blocks in _choose_blocks(scene, colours, wanted, max_gaussians, task)
     ]
     sh = torch.cat([part.sh for part in parts])
     return Gaussians(
@@ -93,7 +104,7 @@ def view_depths(scene: Scene) -> Float[Tensor, "view h w"]:
     return torch.stack(local)[..., 2]
 
 
-def _seen_by_earlier(scene: Scene) -> Bool[Tensor, "view h w"]:
+def _seen_by_earlier(scene: Scene, task: Task) -> Bool[Tensor, "view h w"]:
     """Pixels whose surface an earlier photo measured too, at no much coarser spacing."""
     cameras, measured = scene.cameras, scene.measured
     depths = view_depths(scene)
@@ -111,6 +122,7 @@ def _seen_by_earlier(scene: Scene) -> Bool[Tensor, "view h w"]:
             own_spacing = depths[view][there] / focals[view]
             same &= other / focals[earlier] < 1.5 * own_spacing
             seen[view][there] |= same
+            task.update(view)
     return seen
 
 
@@ -119,6 +131,7 @@ def _choose_blocks(
     colours: Float[Tensor, "view h w 3"],
     wanted: Bool[Tensor, "view h w"],
     budget: int,
+    task: Task,
 ) -> list[_Blocks]:
     """Prune every view's quadtree with one price per Gaussian, the lowest that meets the budget."""
     depths = view_depths(scene)
@@ -128,9 +141,10 @@ def _choose_blocks(
         for parts in zip(colours, depths, scene.measured, wanted, focals, strict=True)
     ]
     low, high = 1e-6, 1e3
-    for _ in range(24):
+    for step in range(PRICES):
         price = (low * high) ** 0.5
         low, high = (price, high) if _count(_pruned(trees, price)) > budget else (low, price)
+        task.update(len(trees) + step + 1)
     blocks = _pruned(trees, high)
     if _count(blocks) > budget:
         logger.info(

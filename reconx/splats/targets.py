@@ -35,11 +35,7 @@ class Target:
             image=self.image.to(device),
             weights=self.weights.to(device),
             depth=None if self.depth is None else self.depth.to(device),
-            camera=replace(
-                self.camera,
-                camera_to_world=self.camera.camera_to_world.to(device),
-                K=self.camera.K.to(device),
-            ),
+            camera=self.camera.to(device),
         )
 
     def halved(self) -> "Target":

@@ -63,6 +63,10 @@ class Cameras:
         factors = torch.tensor([width / self.width, height / self.height, 1.0])
         return replace(self, K=self.K * factors[:, None].to(self.K), width=width, height=height)
 
+    def to(self, device: torch.device | str) -> "Cameras":
+        """The same cameras on a device."""
+        return replace(self, camera_to_world=self.camera_to_world.to(device), K=self.K.to(device))
+
     @staticmethod
     def concatenate(parts: Sequence["Cameras"]) -> "Cameras":
         """Join cameras of one size.

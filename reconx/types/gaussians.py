@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -49,6 +50,11 @@ class Gaussians:
     def sh_degree(self) -> int:
         """0 to 3."""
         return math.isqrt(self.sh.shape[1]) - 1
+
+    def to(self, device: torch.device | str) -> "Gaussians":
+        """The same Gaussians on a device."""
+        fields = {name: getattr(self, name).to(device) for name in self.__dataclass_fields__}
+        return replace(self, **fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,5 @@
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -8,9 +9,12 @@ from reconx.errors import InputError
 from reconx.ops.metrics import psnr
 from reconx.ops.projection import project_points
 from reconx.ops.se3 import se3_exp
+from reconx.progress import Preview
 from reconx.render.gaussians import render_gaussians
 from reconx.splats.fit import FitOptions, fit_gaussians
 from reconx.splats.placing import place_gaussians
+from reconx.splats.sway import sway_around
+from reconx.splats.threads import one_torch_thread
 from reconx.types import FitResult, Gaussians, Scene, Views
 
 BUDGET = 2500
@@ -210,24 +214,64 @@ def test_view_dependent_colour_is_fitted(plane_scene: Scene):
     assert result.gaussians.sh[:, 1:].any()
 
 
-def test_progress_hears_every_step_and_can_see(plane_scene: Scene):
-    class Watcher:
-        def __init__(self) -> None:
-            self.done: list[int] = []
-            self.shape: torch.Size | None = None
+class Watcher:
+    """Keeps what it is told and looks at every preview."""
 
-        def start(self, stage: str, total: int) -> "Watcher":
-            assert (stage, total) == ("Fitting Gaussians", 6)
-            return self
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.done: list[list[int]] = []
+        self.totals: list[int] = []
+        self.previews: list[torch.Tensor] = []
 
-        def update(self, done: int, preview=None) -> None:
-            self.done.append(done)
-            self.shape = preview().shape
+    def start(self, stage: str, total: int) -> "Watcher":
+        self.stages.append(stage)
+        self.totals.append(total)
+        self.done.append([])
+        return self
 
+    def update(self, done: int, preview: Preview | None = None) -> None:
+        self.done[-1].append(done)
+        if preview is not None:
+            self.previews.append(preview())
+
+
+def test_progress_hears_every_step_and_picture(plane_scene: Scene):
     watcher = Watcher()
-    fit_gaussians(plane_scene, options=SHORT, progress=watcher)
-    assert watcher.done == [1, 2, 3, 4, 5, 6]
-    assert watcher.shape == (72, 96, 3)
+    views = views_like_photos(plane_scene, confidence=10.0)
+    fit_gaussians(plane_scene, views, options=SHORT, progress=watcher)
+    assert watcher.stages == ["Placing Gaussians", "Fitting Gaussians", "Judging the fit"]
+    for done, total in zip(watcher.done, watcher.totals, strict=True):
+        assert done == sorted(done)
+        assert done[-1] == total
+    assert watcher.done[1:] == [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5]]
+
+
+def test_the_preview_sways_around_the_scene(plane_scene: Scene):
+    watcher = Watcher()
+    result = fit_gaussians(plane_scene, options=SHORT, progress=watcher)
+    assert len(watcher.previews) == 6
+    cameras = sway_around(plane_scene)
+    # The last preview shows the Gaussians as they came out, from the sway's sixth camera.
+    shown = render_gaussians(result.gaussians, cameras[5]).colour[0].clamp(0, 1)
+    torch.testing.assert_close(watcher.previews[-1], shown, atol=1e-4, rtol=0)
+    assert not torch.equal(watcher.previews[-2], watcher.previews[-1])
+    steps = torch.linalg.vector_norm(cameras.centers - cameras.centers.roll(1, 0), dim=-1)
+    assert steps.max() < 0.06  # of the scene's depth: slow, and without a jump at the end
+
+
+def test_where_no_orbit_is_the_preview_stays(plane_scene: Scene, caplog: pytest.LogCaptureFixture):
+    looking_down = replace(plane_scene, up=plane_scene.cameras.camera_to_world[0, :3, 2])
+    centred = replace(plane_scene.cameras, camera_to_world=torch.eye(4).repeat(3, 1, 1))
+    with caplog.at_level("INFO", logger="reconx"):
+        camera = sway_around(replace(looking_down, cameras=centred, photo_cameras=centred))
+    assert "preview stays at photo 0" in caplog.text
+    assert torch.equal(camera.camera_to_world, torch.eye(4)[None])
+
+
+def test_the_report_names_the_rasterizer_as_registered(plane_scene: Scene):
+    for name in ("numba", "torch"):
+        options = replace(SHORT, steps=1, rasterizer=name)
+        assert fit_gaussians(plane_scene, options=options).report["rasterizer"] == name
 
 
 def test_torch_threads_are_restored(plane_scene: Scene):
@@ -237,13 +281,43 @@ def test_torch_threads_are_restored(plane_scene: Scene):
         def start(self, stage: str, total: int) -> "Stopping":
             return self
 
-        def update(self, done: int, preview=None) -> None:
+        def update(self, done: int, preview: Preview | None = None) -> None:
             assert torch.get_num_threads() == 1
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fit_gaussians(plane_scene, options=SHORT, progress=Stopping())
     assert torch.get_num_threads() == before
+
+
+def test_overlapping_fits_bring_all_threads_back():
+    """The one that began later ends later: on its own it would bring back the one thread it met."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        first, second = one_torch_thread("cpu"), one_torch_thread("cpu")
+        first.__enter__()
+        second.__enter__()
+        assert torch.get_num_threads() == 1
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_two_fits_and_a_render_at_once_are_each_as_if_alone(plane_scene: Scene):
+    alone = fit_gaussians(plane_scene, options=SHORT)
+    picture = picture_of(alone.gaussians, plane_scene, 1)
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(3) as pool:
+        fits = [pool.submit(fit_gaussians, plane_scene, options=SHORT) for _ in range(2)]
+        renders = [pool.submit(picture_of, alone.gaussians, plane_scene, 1) for _ in range(20)]
+        for render in renders:
+            assert torch.equal(render.result(), picture)
+        for fit in fits:
+            assert_same_bytes(alone, fit.result())
+    assert torch.get_num_threads() == threads
 
 
 def test_a_scene_with_broken_photos_is_refused(plane_scene: Scene):

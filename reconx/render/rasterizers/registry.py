@@ -31,20 +31,21 @@ def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu") -> R
     """Build a registered rasterizer.
 
     Args:
-        name: A registered name, or "auto": numba on the CPU where it is installed, else torch.
+        name: A registered name, or "auto"; see `choose_rasterizer`.
         device: Where the Gaussians will lie.
 
     Raises:
         InputError: If the name is unknown.
         MissingDependency: If its packages are absent.
     """
-    if name == "auto":
-        name = _choose(torch.device(device))
-    return load_part("Rasterizer", RASTERIZERS, name, RENAMED)()
+    return load_part("Rasterizer", RASTERIZERS, choose_rasterizer(name, device), RENAMED)()
 
 
-def _choose(device: torch.device) -> str:
-    if device.type != "cpu":
+def choose_rasterizer(name: str = "auto", device: torch.device | str = "cpu") -> str:
+    """Today's name of a rasterizer; "auto": numba on the CPU where it is installed, else torch."""
+    if name != "auto":
+        return RENAMED.get(name, name)
+    if torch.device(device).type != "cpu":
         return "torch"
     spec = RASTERIZERS["numba"]
     if spec.missing():
