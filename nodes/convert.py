@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ..reconx.checks import check_shape
 from ..reconx.export.ply import write_points_ply
-from ..reconx.ops.sim3 import apply_sim3_to_points
+from ..reconx.ops.sim3 import apply_sim3_to_gaussians, apply_sim3_to_points
 from ..reconx.render.cloud import scene_cloud
-from ..reconx.types import Scene
+from ..reconx.types import Gaussians, Scene, Sim3
 
 
 def images_from_host(images: Tensor) -> Float[Tensor, "view height width 3"]:
@@ -51,3 +51,32 @@ def cloud_to_host(scene: Scene) -> Types.File3D:
         path = Path(folder) / "cloud.ply"
         write_points_ply(path, points, cloud.colours, cloud.confidence)
         return Types.File3D(bytes_io.BytesIO(path.read_bytes()), "ply")
+
+
+def splat_to_host(gaussians: Gaussians, world_from_scene: Sim3) -> Types.SPLAT:
+    """A scene's Gaussians as the host's SPLAT: a batch of one, in the user's world."""
+    world = apply_sim3_to_gaussians(world_from_scene, gaussians)
+    return Types.SPLAT(
+        world.means[None],
+        world.scales[None],
+        world.quats[None],
+        world.opacities[None, :, None],
+        world.sh[None],
+    )
+
+
+def splat_from_host(splat: Types.SPLAT) -> list[Gaussians]:
+    """Every splat of a SPLAT batch, without its padding, in the user's world."""
+    check_shape("SPLAT positions", splat.positions, None, None, 3)
+    batch, most = splat.positions.shape[:2]
+    counts = [most] * batch if splat.counts is None else splat.counts.tolist()
+    return [
+        Gaussians(
+            means=_ordinary(splat.positions[index, :count]),
+            quats=_ordinary(splat.rotations[index, :count]),
+            scales=_ordinary(splat.scales[index, :count]),
+            opacities=_ordinary(splat.opacities[index, :count]).flatten(),
+            sh=_ordinary(splat.sh[index, :count]),
+        )
+        for index, count in enumerate(counts)
+    ]
