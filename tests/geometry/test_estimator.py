@@ -12,7 +12,7 @@ from PIL import Image
 from reconx.errors import AlignmentFailed
 from reconx.geometry.estimators.base import GeometryOptions
 from reconx.geometry.estimators.registry import make_estimator
-from reconx.geometry.stereo.assemble import assemble_scene, estimate_up
+from reconx.geometry.stereo.assemble import assemble_scene
 from reconx.geometry.stereo.neighbours import choose_sources
 from reconx.geometry.stereo.sparse import SparseReconstruction
 from reconx.ops.projection import project_points
@@ -114,17 +114,6 @@ def test_no_depth_at_all_is_said(plane_scene, sparse):
     blank = replace(plane_scene.photos, images=torch.full_like(plane_scene.photos.images, 0.5))
     with pytest.raises(AlignmentFailed, match=r"No depth was found in photo 1 \(view0.png\)"):
         _assemble(blank, sparse)
-
-
-def test_up_of_level_cameras_that_look_down():
-    poses = torch.eye(4).repeat(3, 1, 1)
-    for view in range(3):
-        turn = so3_exp(torch.tensor([0.0, 0.5 * view, 0.0]))
-        poses[view, :3, :3] = turn @ so3_exp(torch.tensor([-0.4, 0.0, 0.0]))
-    cameras = Cameras(camera_to_world=poses, K=torch.eye(3).repeat(3, 1, 1), width=4, height=4)
-    torch.testing.assert_close(
-        estimate_up(cameras), torch.tensor([0.0, -1.0, 0.0]), atol=1e-4, rtol=0
-    )
 
 
 def test_sources_prefer_views_at_a_good_angle():

@@ -7,11 +7,6 @@ import logging
 import time
 from dataclasses import replace
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional
-
 from ...errors import AlignmentFailed
 from ...ops.image import undistort_image
 from ...ops.photos import fit_size, resize_photos, select_photos
@@ -20,6 +15,7 @@ from ...ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points, fit_sim3_to
 from ...progress import Progress
 from ...types import CONFIDENT, Cameras, Photos, Scene, SceneSource, Sim3
 from ..estimators.base import GeometryOptions
+from ..upright import estimate_up
 from .dense import DepthMaps, StereoInput, estimate_depth
 from .fill import fill_depth
 from .neighbours import choose_sources, sparse_depths
@@ -99,21 +95,6 @@ def undistort_photos(photos: Photos, sparse: SparseReconstruction) -> Photos:
     if prior is not None:
         prior = replace(prior, distortion=None)
     return replace(photos, images=images, valid=valid, prior=prior)
-
-
-def estimate_up(cameras: Cameras) -> Float[Tensor, "3"]:
-    """Unit vector against gravity, if the photographer held the camera level.
-
-    Level cameras have horizontal x-axes, so where they look in different directions the one
-    direction that no x-axis leans to is vertical. Otherwise the mean of the cameras' own up.
-    """
-    upright = functional.normalize(-cameras.camera_to_world[:, :3, 1].mean(0), dim=0)
-    sideways = cameras.camera_to_world[:, :3, 0]
-    spread, directions = torch.linalg.eigh(sideways.mT @ sideways / len(cameras))
-    vertical = directions[:, 0] * torch.sign(directions[:, 0] @ upright)
-    # Telling apart needs x-axes some 10 degrees around (variance 0.01), and hardly any roll.
-    clear = spread[1] > 0.01 and spread[0] < 0.1 * spread[1]
-    return vertical if clear and float(vertical @ upright) > 0.7 else upright
 
 
 def _normalised(
