@@ -1,11 +1,15 @@
 """The ComfyUI face of ReconX: every node, in the order in which a graph uses them."""
 
-from . import photos, pointcloud
+from . import photos, pointcloud, render, trajectory
 from .sockets import ComfyExtension, io
 
 NODES: list[type[io.ComfyNode]] = [
     photos.LoadPhotos,
     pointcloud.BuildPointCloud,
+    trajectory.CameraPath,
+    render.RenderPointCloud,
+    trajectory.CamerasToLoad3D,
+    trajectory.CamerasToWanCamera,
 ]
 
 

@@ -6,18 +6,30 @@ OpenCV's. Splat files need no turn, since the viewer turns them itself; cameras 
 
 import io as bytes_io
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from comfy_api.latest import Types
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..reconx.checks import check_shape
+from ..reconx.checks import check_range, check_shape
+from ..reconx.errors import InputError
 from ..reconx.export.ply import write_points_ply
+from ..reconx.export.viewer import (
+    ViewerCamera,
+    camera_to_viewer,
+    cameras_from_viewer,
+    centred_placement,
+    model_placement,
+    points_to_viewer,
+)
 from ..reconx.ops.sim3 import apply_sim3_to_gaussians, apply_sim3_to_points
-from ..reconx.render.cloud import scene_cloud
-from ..reconx.types import Gaussians, Scene, Sim3
+from ..reconx.render.cloud import PointCloud, scene_cloud
+from ..reconx.trajectory.options import CameraPath
+from ..reconx.types import Cameras, Gaussians, Scene, Sim3
 
 
 def images_from_host(images: Tensor) -> Float[Tensor, "view height width 3"]:
@@ -45,8 +57,7 @@ def cloud_to_host(scene: Scene) -> Types.File3D:
     are turned here and lie over the splat.
     """
     cloud = scene_cloud(scene)
-    points = apply_sim3_to_points(scene.world_from_scene, cloud.points)
-    points = points * torch.tensor([1.0, -1.0, -1.0])
+    points = _shown_points(scene, cloud)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cloud.ply"
         write_points_ply(path, points, cloud.colours, cloud.confidence)
@@ -80,3 +91,97 @@ def splat_from_host(splat: Types.SPLAT) -> list[Gaussians]:
         )
         for index, count in enumerate(counts)
     ]
+
+
+def _shown_points(scene: Scene, cloud: PointCloud) -> Float[Tensor, "n 3"]:
+    """A scene's cloud as the host's point cloud viewer gets it."""
+    return points_to_viewer(apply_sim3_to_points(scene.world_from_scene, cloud.points))
+
+
+def point_cloud_placement(scene: Scene) -> Sim3:
+    """How the host's point cloud viewer places the cloud that `cloud_to_host` writes."""
+    return centred_placement(_shown_points(scene, scene_cloud(scene)))
+
+
+def viewer_placement(
+    scene: Scene, viewer: str, model_info: Sequence[Mapping[str, Any]] | None
+) -> Sim3:
+    """How a viewer shows a scene, after what LOAD3D_MODEL_INFO says of the user's own moves.
+
+    Args:
+        scene: What is shown.
+        viewer: "splat" shows world units, "point-cloud" a cloud centred and scaled.
+        model_info: The one model of the viewer; empty = not moved.
+    """
+    placement = Sim3.identity() if viewer == "splat" else point_cloud_placement(scene)
+    if not model_info:
+        return placement
+    moves = model_info[0]
+    moved = model_placement(
+        _vector(moves["position"], "xyz"),
+        _vector(moves["quaternion"], "wxyz"),
+        _vector(moves["scale"], "xyz"),
+    )
+    return moved.compose(placement)
+
+
+def keyframes_from_host(
+    infos: Sequence[Mapping[str, Any] | None], placement: Sim3, width: int, height: int
+) -> Cameras | None:
+    """LOAD3D_CAMERA values in the user's world; None without any.
+
+    Args:
+        infos: As posed by the user.
+        placement: How the viewer has placed what it shows.
+        width: Of the pictures, in pixels.
+        height: Of the pictures, in pixels.
+    """
+    posed = [_viewer_camera(number, info) for number, info in enumerate(infos, start=1)]
+    return cameras_from_viewer(posed, width, height, placement) if posed else None
+
+
+def _viewer_camera(number: int, info: Mapping[str, Any] | None) -> ViewerCamera:
+    if info is None:
+        raise InputError(
+            f"Keyframe {number} is empty: its viewer has not shown the model yet. Wait until it "
+            "does, pose the camera there, and run again."
+        )
+    missing = [part for part in ("position", "quaternion", "fov") if info.get(part) is None]
+    if missing or info.get("cameraType") == "orthographic":
+        lack = "is orthographic" if not missing else f"has no {' and no '.join(missing)}"
+        raise InputError(
+            f"Keyframe {number} {lack}; expected a perspective camera as the viewer's nodes or "
+            "Create Camera Info give it. Switch the viewer to perspective, or update ComfyUI."
+        )
+    return ViewerCamera(
+        position=_vector(info["position"], "xyz"),
+        quaternion=_vector(info["quaternion"], "wxyz"),
+        fov_degrees=info["fov"],
+        zoom=info.get("zoom", 1.0),
+    )
+
+
+def camera_to_host(path: CameraPath, index: int, placement: Sim3) -> dict[str, Any]:
+    """One camera of a path as LOAD3D_CAMERA, in a viewer that has placed its model so."""
+    check_range("Camera index", index, 0, len(path) - 1)
+    cameras = path.world_cameras[index]
+    camera = camera_to_viewer(cameras, placement)
+    # What the viewer orbits around lies where the scene is: its median depth is 1 in its frame.
+    target = camera.point_ahead(placement.scale * path.world_from_scene.scale)
+    return {
+        "position": _named(camera.position, "xyz"),
+        "target": _named(target, "xyz"),
+        "quaternion": _named(camera.quaternion, "wxyz"),
+        "fov": camera.fov_degrees,
+        "aspect": cameras.width / cameras.height,
+        "zoom": 1.0,
+        "cameraType": "perspective",
+    }
+
+
+def _vector(parts: Mapping[str, float], names: str) -> Float[Tensor, " n"]:
+    return torch.tensor([parts[name] for name in names], dtype=torch.float32)
+
+
+def _named(vector: Float[Tensor, " n"], names: str) -> dict[str, float]:
+    return dict(zip(names, vector.tolist(), strict=True))
