@@ -88,7 +88,7 @@ def load_photos(sources: Sequence[str | Path], *, options: PhotoOptions | None =
         if mask is not None:
             picture = replace(picture, valid=picture.valid & decode_mask(mask, picture))
         pictures.append(picture)
-    return _assemble(pictures, options)
+    return assemble_photos(pictures, options)
 
 
 def photos_from_images(
@@ -122,10 +122,10 @@ def photos_from_images(
             f"{'no' if masks is None else len(masks)} masks; expected one of each per picture."
         )
     pictures = [
-        _shrink_picture(name, image, None if masks is None else masks[index], options.max_size)
+        shrink_picture(name, image, None if masks is None else masks[index], options.max_size)
         for index, (name, image) in enumerate(zip(names, images, strict=True))
     ]
-    return _assemble(pictures, options)
+    return assemble_photos(pictures, options)
 
 
 def _check_count(count: int) -> None:
@@ -136,12 +136,17 @@ def _check_count(count: int) -> None:
         )
 
 
-def _shrink_picture(
+def shrink_picture(
     name: str,
     image: Float[Tensor, "height width 3"],
     mask: Bool[Tensor, "height width"] | None,
     max_size: int,
 ) -> Picture:
+    """A picture in memory as `decode_photo` would give it.
+
+    Raises:
+        InputError: If shapes do not fit or a value lies outside [0, 1].
+    """
     check_shape(f"Picture {name}", image, None, None, 3)
     height, width = image.shape[:2]
     low, high = float(image.min()), float(image.max())
@@ -160,8 +165,12 @@ def _shrink_picture(
     )
 
 
-def _assemble(pictures: Sequence[Picture], options: PhotoOptions) -> Photos:
-    """Pad to one size; everything about the cameras follows each photo's own scale."""
+def assemble_photos(pictures: Sequence[Picture], options: PhotoOptions) -> Photos:
+    """Pad to one size; everything about the cameras follows each photo's own scale.
+
+    Raises:
+        InputError: If a picture comes twice or has no usable pixel, or the focal length is wild.
+    """
     _check_pictures(pictures)
     height = max(picture.image.shape[0] for picture in pictures)
     width = max(picture.image.shape[1] for picture in pictures)
