@@ -17,16 +17,15 @@ from pathlib import Path
 import torch
 
 from .errors import InputError, MissingDependency
-from .export.nerfstudio import write_posed_photos
 from .export.overview import PathPictures, draw_overview
 from .export.pictures import write_picture
-from .export.ply import write_gaussians_ply, write_points_ply
+from .export.ply import write_gaussians_ply
 from .export.video import write_video
-from .ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_gaussians, apply_sim3_to_points
+from .ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_gaussians
 from .pipeline import Reconstruction, versions
 from .progress import Progress, SilentProgress, StageUsage, measure_usage
-from .render.cloud import scene_cloud
 from .render.gaussians import render_gaussians
+from .saving import write_nerfstudio
 
 FPS = 24.0
 """Frames per second of the video."""
@@ -100,19 +99,7 @@ def _staging_folder(folder: Path) -> Iterator[Path]:
 def _write_world(result: Reconstruction, folder: Path) -> None:
     world = result.scene.world_from_scene
     write_gaussians_ply(folder / "splats.ply", apply_sim3_to_gaussians(world, result.gaussians))
-    cloud = scene_cloud(result.scene)
-    write_points_ply(
-        folder / "points.ply",
-        apply_sim3_to_points(world, cloud.points),
-        cloud.colours,
-        cloud.confidence,
-    )
-    write_posed_photos(
-        folder,
-        result.scene.photos,
-        apply_sim3_to_cameras(world, result.scene.photo_cameras),
-        ply_file_path="points.ply",
-    )
+    write_nerfstudio(folder, result.scene)
 
 
 def _write_pictures(result: Reconstruction, folder: Path, progress: Progress) -> None:

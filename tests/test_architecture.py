@@ -23,6 +23,8 @@ LAYERS = {
     "video": 5,
     "splats": 5,
     "pipeline": 6,
+    "saving": 6,
+    "doctor": 7,
     "results": 7,
     "evaluation": 7,
     "training": 7,

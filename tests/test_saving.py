@@ -1,0 +1,152 @@
+"""Saved scenes come back, and folders of other programs give photos with known cameras."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from reconx.errors import InputError
+from reconx.export.ply import read_points_ply
+from reconx.geometry.estimators.base import GeometryOptions
+from reconx.geometry.estimators.registry import make_estimator
+from reconx.ops.photos import select_photos
+from reconx.ops.se3 import so3_exp
+from reconx.ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
+from reconx.photos.loading import PhotoOptions
+from reconx.progress import SilentProgress
+from reconx.saving import FORMATS, find_scenes, load_scene, save_scene
+from reconx.types import Gaussians, Scene, Sim3
+
+ROOM = Path(__file__).resolve().parents[1] / "assets" / "sample-room"
+
+
+@pytest.fixture
+def scene(plane_scene: Scene) -> Scene:
+    """A scene whose world is not its own frame."""
+    world = Sim3(
+        rotation=so3_exp(torch.tensor([0.2, -0.4, 0.1])),
+        translation=torch.tensor([3.0, -1, 2]),
+        scale=2.5,
+    )
+    return replace(plane_scene, world_from_scene=world)
+
+
+@pytest.fixture
+def gaussians() -> Gaussians:
+    return Gaussians(
+        means=torch.tensor([[1.0, 2, 3], [4, 5, 6]]),
+        quats=torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 0]]),
+        scales=torch.tensor([[0.1, 0.2, 0.3], [1, 2, 3]]),
+        opacities=torch.tensor([0.5, 0.9]),
+        sh=torch.arange(24.0).reshape(2, 4, 3) / 24,
+    )
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_saved_scene_comes_back(
+    tmp_path: Path, scene: Scene, gaussians: Gaussians, format: str
+) -> None:
+    path = save_scene(tmp_path / "new" / "room_1", scene, format, gaussians)
+    assert find_scenes(tmp_path) == [path]
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+    back = load_scene(path)
+    assert back.scene is not None
+    assert torch.equal(back.scene.points, scene.points)
+    assert torch.equal(back.scene.photos.images, scene.photos.images)
+    assert back.scene.world_from_scene.scale == scene.world_from_scene.scale
+    assert back.gaussians is not None
+    for name in ("means", "quats", "scales", "opacities", "sh"):
+        torch.testing.assert_close(getattr(back.gaussians, name), getattr(gaussians, name))
+    world = apply_sim3_to_cameras(scene.world_from_scene, scene.photo_cameras)
+    assert back.photos.prior is not None
+    torch.testing.assert_close(back.photos.prior.camera_to_world, world.camera_to_world)
+    without = save_scene(tmp_path / "room_2", scene, format)
+    assert load_scene(without).gaussians is None
+
+
+@pytest.mark.parametrize("format", ["nerfstudio", "colmap"])
+def test_folders_of_other_programs_give_photos_in_their_world(
+    tmp_path: Path, scene: Scene, gaussians: Gaussians, format: str
+) -> None:
+    valid = scene.photos.valid.clone()
+    valid[1, :5] = False
+    scene = replace(scene, photos=replace(scene.photos, valid=valid))
+    folder = save_scene(tmp_path / "room", scene, format, gaussians)
+    (folder / "scene.safetensors").unlink()
+    back = load_scene(folder)
+    assert back.scene is None
+    assert back.gaussians is not None
+    assert back.photos.names == scene.photos.names
+    assert torch.equal(back.photos.valid, valid)
+    torch.testing.assert_close(back.photos.images, scene.photos.images, atol=0.6 / 255, rtol=0)
+    world = apply_sim3_to_cameras(scene.world_from_scene, scene.photo_cameras)
+    prior = back.photos.prior
+    assert prior is not None
+    torch.testing.assert_close(prior.camera_to_world, world.camera_to_world)
+    torch.testing.assert_close(prior.K, world.K)
+    assert prior.focal_sigma is not None
+    assert not prior.focal_sigma.any()
+
+
+def test_geometry_keeps_the_cameras_of_a_folder() -> None:
+    photos = load_scene(ROOM, options=PhotoOptions(max_size=320)).photos
+    photos = select_photos(photos, [0, 1, 2])
+    assert photos.prior is not None
+    options = GeometryOptions(fit_size=128, geometry_size=64)
+    built = make_estimator("stereo", options).estimate(photos, SilentProgress())
+    world = apply_sim3_to_cameras(built.world_from_scene, built.photo_cameras)
+    index = [photos.names.index(name) for name in built.photos.names]
+    assert len(index) == 3
+    given = photos.prior.camera_to_world
+    assert given is not None
+    torch.testing.assert_close(world.camera_to_world, given[index], atol=1e-4, rtol=0)
+
+
+def test_photos_that_are_shrunk_keep_true_cameras(tmp_path: Path, scene: Scene) -> None:
+    folder = save_scene(tmp_path / "room", scene, "nerfstudio")
+    (folder / "scene.safetensors").unlink()
+    prior = load_scene(folder, options=PhotoOptions(max_size=48)).photos.prior
+    assert prior is not None
+    torch.testing.assert_close(prior.K, scene.photo_cameras.resized(48, 36).K)
+
+
+def test_points_are_written_in_the_users_world(tmp_path: Path, scene: Scene) -> None:
+    folder = save_scene(tmp_path / "room", scene, "nerfstudio")
+    points, _, confidence = read_points_ply(folder / "points.ply")
+    expected = apply_sim3_to_points(scene.world_from_scene, scene.points.reshape(-1, 3))
+    torch.testing.assert_close(points, expected)
+    assert confidence is not None
+
+
+def test_folders_of_scenes_are_found_and_not_searched(tmp_path: Path, scene: Scene) -> None:
+    places = ["b/one", "a/two", "c/d/e/three"]
+    formats = ["nerfstudio", "safetensors", "colmap"]
+    saved = [save_scene(tmp_path / p, scene, f) for p, f in zip(places, formats, strict=True)]
+    save_scene(tmp_path / "too/deep/to/be/found", scene, "safetensors")
+    assert find_scenes(tmp_path) == sorted(saved)
+    assert find_scenes(tmp_path / "nowhere") == []
+
+
+def test_errors(tmp_path: Path, scene: Scene) -> None:
+    with pytest.raises(InputError, match="Scene format 'obj' is unknown. Choose one of: safetens"):
+        save_scene(tmp_path / "room", scene, "obj")
+    with pytest.raises(InputError, match="holds no scene; expected scene.safetensors, transforms"):
+        load_scene(tmp_path)
+    with pytest.raises(InputError, match="nothing.safetensors' does not exist"):
+        load_scene(tmp_path / "nothing.safetensors")
+    folder = save_scene(tmp_path / "room", scene, "nerfstudio")
+    with pytest.raises(InputError, match="room' already exists"):
+        save_scene(tmp_path / "room", scene, "nerfstudio")
+    (folder / "scene.safetensors").unlink()
+    Image.new("RGB", (48, 36)).save(folder / "images" / "view1.png")
+    with pytest.raises(InputError, match="view1.png has 48 x 36 pixels, but its camera has 96 x 7"):
+        load_scene(folder)
+
+
+def test_a_failed_save_leaves_nothing(tmp_path: Path, scene: Scene, gaussians: Gaussians) -> None:
+    bad = replace(gaussians, means=torch.full((2, 3), torch.nan))
+    with pytest.raises(InputError, match="not finite"):
+        save_scene(tmp_path / "room", scene, "nerfstudio", bad)
+    assert list(tmp_path.iterdir()) == []
