@@ -164,6 +164,22 @@ class _RelayedTask:
         self._task.update(done, preview)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostEstimate:
+    """What long work will cost, about; told before it begins."""
+
+    seconds: float
+    """Wall time, if nothing else wants the machine."""
+    megabytes: float
+    """Memory beyond what its input takes, 1e6 bytes; on a GPU part of it lies there."""
+
+    def __str__(self) -> str:
+        """For people: "about 95 s and 0.3 GB", "about 4 min and 12 GB"."""
+        long = self.seconds >= 120
+        time_needed = f"{self.seconds / 60:.0f} min" if long else f"{self.seconds:.0f} s"
+        return f"about {time_needed} and {self.megabytes / 1e3:.2g} GB"
+
+
 @dataclass(slots=True, kw_only=True)
 class StageUsage:
     """What one stage cost; filled in when the stage ends."""

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from reconx.errors import InputError
-from reconx.progress import SilentProgress, run_interruptibly
+from reconx.progress import CostEstimate, SilentProgress, run_interruptibly
 
 
 class Cancelled(Exception):
@@ -78,3 +78,8 @@ def test_a_call_that_does_not_end_is_left_behind():
     let_go.set()
     assert ended.wait(5)
     assert not reports
+
+
+def test_an_estimate_speaks_of_seconds_and_minutes():
+    assert str(CostEstimate(seconds=94.6, megabytes=312.0)) == "about 95 s and 0.31 GB"
+    assert str(CostEstimate(seconds=250.0, megabytes=12_400.0)) == "about 4 min and 12 GB"

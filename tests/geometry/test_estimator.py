@@ -9,12 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from reconx.errors import AlignmentFailed
+from reconx.errors import AlignmentFailed, InputError
 from reconx.geometry.estimators.base import GeometryOptions
 from reconx.geometry.estimators.registry import make_estimator
 from reconx.geometry.stereo.assemble import assemble_scene
 from reconx.geometry.stereo.neighbours import choose_sources
 from reconx.geometry.stereo.sparse import SparseReconstruction
+from reconx.ops.photos import resize_photos
 from reconx.ops.projection import project_points
 from reconx.ops.se3 import so3_exp
 from reconx.ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
@@ -133,6 +134,17 @@ def test_sources_prefer_views_at_a_good_angle():
         warnings=(),
     )
     assert choose_sources(reconstruction, 1)[0] == (2,)
+
+
+def test_the_cost_grows_with_the_work(plane_scene):
+    """Sixteen times the pixels, of which SIFT, memory and dense stereo see all."""
+    small = make_estimator("stereo", GeometryOptions()).estimate_cost(plane_scene.photos)
+    photos = resize_photos(plane_scene.photos, 384, 288)
+    large = make_estimator("stereo", GeometryOptions()).estimate_cost(photos)
+    assert 0 < small.seconds < large.seconds
+    assert 80 < small.megabytes < large.megabytes - 80
+    with pytest.raises(InputError, match="Device 'abacus' cannot be used here"):
+        make_estimator("stereo", GeometryOptions(device="abacus")).estimate_cost(photos)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from ...progress import Progress
+from ...progress import CostEstimate, Progress
 from ...types import Photos, Scene
 
 
@@ -24,6 +24,14 @@ class GeometryOptions:
 @runtime_checkable
 class GeometryEstimator(Protocol):
     """Turns photos into a scene."""
+
+    def estimate_cost(self, photos: Photos) -> CostEstimate:
+        """Tell what `estimate` will cost, in a fraction of a second.
+
+        Raises:
+            InputError: If the device cannot be used.
+        """
+        ...
 
     def estimate(self, photos: Photos, progress: Progress) -> Scene:
         """Find cameras and pointmaps.

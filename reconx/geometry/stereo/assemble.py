@@ -63,7 +63,7 @@ def assemble_scene(
     )
     measured = estimate_depth(stereo, device=options.device, seed=options.seed, progress=progress)
     stereo_done = time.perf_counter()
-    filled = fill_depth(measured, small.images, small.valid, cameras)
+    filled = fill_depth(measured, small.images, small.valid, cameras, progress)
     fill_done = time.perf_counter()
     warnings = sparse.warnings + _depth_warnings(measured, small)
     source = SceneSource(

@@ -102,7 +102,7 @@ def estimate_depth(stereo: StereoInput, *, device: str, seed: int, progress: Pro
                 search.average()
             planes[view] = search.planes
             done += 1
-            task.update(done, partial(_preview, search.planes[0], ranges[view]))
+            task.update(done, partial(_preview, search.planes[0], ranges[view], stereo.cameras))
     return _judge_all(stereo, views, planes)
 
 
@@ -162,7 +162,10 @@ def _nearest_anchors(
     return planes
 
 
-def _preview(inverse_depth: Float[Tensor, "h w"], limits: DepthRange) -> Float[Tensor, "h w 3"]:
-    """Near is bright."""
+def _preview(
+    inverse_depth: Float[Tensor, "h w"], limits: DepthRange, cameras: Cameras
+) -> Float[Tensor, "H W 3"]:
+    """Near is bright; at the views' size, however coarse the level."""
     bright = (inverse_depth - limits.low) / (limits.high - limits.low)
-    return bright.clamp(0, 1).cpu()[..., None].expand(-1, -1, 3)
+    picture = bright.clamp(0, 1).cpu()[None, ..., None].expand(-1, -1, -1, 3)
+    return resize_images(picture, cameras.width, cameras.height)[0]

@@ -4,10 +4,12 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from ...progress import Progress, run_interruptibly
+from ...checks import check_device
+from ...progress import CostEstimate, Progress, run_interruptibly
 from ...types import Photos, Scene
 from ..estimators.base import GeometryOptions
 from .assemble import assemble_scene
+from .cost import estimate_cost
 from .sfm import reconstruct_sparse
 
 
@@ -17,6 +19,15 @@ class StereoEstimator:
     def __init__(self, options: GeometryOptions) -> None:
         """Keep the options; no work."""
         self.options = options
+
+    def estimate_cost(self, photos: Photos) -> CostEstimate:
+        """Tell what `estimate` will cost.
+
+        Raises:
+            InputError: If the device cannot be used.
+        """
+        check_device(self.options.device)
+        return estimate_cost(photos, self.options)
 
     def estimate(self, photos: Photos, progress: Progress) -> Scene:
         """Find cameras, measure depth where two photos agree and guess it elsewhere.

@@ -13,6 +13,7 @@ from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from ...ops.projection import inside_image, project_points, unproject_depth
+from ...progress import Progress, SilentProgress
 from ...types import CONFIDENT, FILLED, Cameras
 from .dense import DepthMaps
 
@@ -35,6 +36,7 @@ def fill_depth(
     images: Float[Tensor, "view h w 3"],
     valid: Bool[Tensor, "view h w"],
     cameras: Cameras,
+    progress: Progress | None = None,
 ) -> DepthMaps:
     """Guess depth where none was measured.
 
@@ -43,6 +45,7 @@ def fill_depth(
         images: The views, for colour edges and sky.
         valid: Only these pixels are filled.
         cameras: At the maps' resolution.
+        progress: Told of every view.
 
     Returns:
         Maps with guesses of confidence 1 to `FILLED`; NaN where invalid, where a guess would hide
@@ -50,7 +53,9 @@ def fill_depth(
     """
     measured = maps.confidence >= CONFIDENT
     depth, confidence = maps.depth.clone(), maps.confidence.clone()
+    task = (progress or SilentProgress()).start("Filling gaps", len(cameras))
     for view in range(len(cameras)):
+        task.update(view)
         missing = valid[view] & ~measured[view]
         if not measured[view].any() or not missing.any():
             continue
@@ -64,6 +69,7 @@ def fill_depth(
         kept = missing & ~hides_measured(filled, view, maps, cameras)
         depth[view] = torch.where(kept, filled, depth[view])
         confidence[view] = torch.where(kept, torch.from_numpy(trust), confidence[view])
+    task.update(len(cameras))
     return DepthMaps(depth=depth, confidence=confidence)
 
 

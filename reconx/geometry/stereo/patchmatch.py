@@ -18,6 +18,8 @@ REACHES = (1, 2, 4, 8)
 ALIKE_PX = 1.5
 """Planes this close, in pixels of parallax, belong to one surface and are averaged."""
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))
+TRIES_PER_ROUND = len(_DIRECTIONS) + 1
+"""Planes that every pixel tries when all spread and average once; `refine` adds one per sigma."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
