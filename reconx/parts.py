@@ -5,6 +5,8 @@ Owns what registries share: the spec, the look-up and its errors. Each folder ow
 
 import importlib
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +37,19 @@ class PartSpec:
         return tuple(name for name in self.requires if importlib.util.find_spec(name) is None)
 
 
+def install_command(install: str) -> str:
+    """A pip command as this very Python is given it, from whichever folder it is typed.
+
+    A shell's own `pip` often belongs to another Python: that of Windows portable packages lies in
+    no path. Where this Python ignores the user's own packages (`-s`), pip shall too.
+
+    Args:
+        install: As in a spec: "pip install numba".
+    """
+    isolated = ["-s"] if sys.flags.no_user_site else []
+    return subprocess.list2cmdline([sys.executable, *isolated, "-m", *install.split()])
+
+
 def load_part(
     kind: str, registry: Mapping[str, PartSpec], name: str, renamed: Mapping[str, str]
 ) -> Any:
@@ -55,6 +70,8 @@ def load_part(
     spec = registry[name]
     missing = spec.missing()
     if missing:
-        raise MissingDependency(f"{kind} '{name}' needs {', '.join(missing)}. Run: {spec.install}")
+        raise MissingDependency(
+            f"{kind} '{name}' needs {', '.join(missing)}. Run: {install_command(spec.install)}"
+        )
     module, _, attribute = spec.factory.partition(":")
     return getattr(importlib.import_module(module, __package__), attribute)

@@ -22,6 +22,7 @@ from .export.pictures import write_picture
 from .export.ply import write_gaussians_ply
 from .export.video import write_video
 from .ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_gaussians
+from .parts import install_command
 from .pipeline import Reconstruction, versions
 from .progress import Progress, SilentProgress, StageUsage, measure_usage
 from .render.gaussians import render_gaussians
@@ -39,7 +40,9 @@ def prepare_output(folder: Path, *, overwrite: bool) -> None:
         MissingDependency: If the package that writes videos is absent.
     """
     if importlib.util.find_spec("av") is None:
-        raise MissingDependency("Writing video.mp4 needs av. Run: pip install av")
+        raise MissingDependency(
+            f"Writing video.mp4 needs av. Run: {install_command('pip install av')}"
+        )
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise InputError(
             f"Output '{folder}' already holds files. Choose another folder, or add --overwrite."

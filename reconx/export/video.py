@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ..checks import check_range, check_shape
 from ..errors import InputError, MissingDependency
+from ..parts import install_command
 from .atomic import replacing
 
 QUALITY = 18
@@ -38,7 +39,8 @@ def write_video(
         import av
         from av.video.reformatter import ColorRange, Colorspace
     except ImportError as error:
-        raise MissingDependency("Writing a video needs av. Run: pip install av") from error
+        command = install_command("pip install av")
+        raise MissingDependency(f"Writing a video needs av. Run: {command}") from error
     remaining = iter(frames)
     first = next(remaining, None)
     if first is None:
