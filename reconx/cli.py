@@ -1,4 +1,4 @@
-"""The command line: `reconstruct` and `evaluate`.
+"""The command line: `reconstruct`, `evaluate` and `doctor`.
 
 Exit status 0 on success, 2 on input that cannot be used (one line on stderr says which, what was
 expected and what to do), 130 when interrupted.
@@ -71,6 +71,11 @@ def _make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", required=True, help="name of a split")
     evaluate.add_argument("--output", required=True, type=Path, help="folder for the result")
     _add_common(evaluate)
+
+    doctor = commands.add_parser("doctor", help="show versions, parts, and what to install")
+    doctor.set_defaults(run=_doctor)
+    doctor.add_argument("--device", default="cpu", help="torch device: cpu, cuda, mps")
+    doctor.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
@@ -132,4 +137,13 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     )
     save_evaluation(evaluation, parsed.output)
     sys.stdout.write(evaluation.summary() + f"\nPictures: {parsed.output / 'evaluation.png'}\n")
+    return 0
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    from .checks import check_device
+    from .doctor import describe_system
+
+    check_device(parsed.device)
+    sys.stdout.write(describe_system(parsed.device))
     return 0
