@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..checks import check_range
 from ..parts import PartSpec
 from ..progress import Progress
 from ..trajectory.frame_rule import FrameRule
@@ -37,6 +38,12 @@ class GuidanceOptions:
     render_share: float = 0.6
     """Share of the steps during which point renders hold the known pixels."""
 
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_range("text_strength", self.text_strength, 0)
+        check_range("structure_strength", self.structure_strength, 0)
+        check_range("render_share", self.render_share, 0, 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipRequest:
@@ -47,13 +54,17 @@ class ClipRequest:
     keyframes: tuple[Keyframe, ...]
     """In the order of their indices."""
     renders: PointRenders
-    """The scene's confident points seen from `cameras`."""
+    """The scene's confident points seen from `cameras`, as somebody may have edited them."""
+    edited: Bool[Tensor, "frame height width"] | None = None
+    """Pixels of the renders that are not as the scene's points are; None = all are."""
     scene: Scene
     """Where the renders come from, for backbones that render for themselves."""
     structure: StructureTokens | None = None
     """3D structure tokens; None when nothing encodes them."""
     seed: int = 0
     """Seeds every random choice."""
+    steps: int | None = None
+    """Denoising steps; None only for backbones that do not denoise."""
     guidance: GuidanceOptions = field(default_factory=GuidanceOptions)
     """Strengths."""
     device: str = "cpu"
@@ -89,6 +100,8 @@ class BackboneSpec(PartSpec):
     """Takes 3D structure tokens."""
     prompt: bool = False
     """Takes a text prompt."""
+    default_steps: int | None = None
+    """Denoising steps that suit it; None = it does not denoise."""
     drop_keyframes: bool = False
     """Was trained to lose keyframes, so that guidance may drop them."""
 

@@ -1,30 +1,29 @@
 """The clip driver: what is the same for all video backbones.
 
-Owns cutting into clips, keyframes, point renders, joining, and putting photos back. How frames are
-made belongs to the backbone.
+Owns checking what is asked, point renders and their edits, and running the clips in order. Cutting
+belongs to `clips.py`, joining and photos to `reel.py`, the making of frames to the backbone.
 """
 
 import logging
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
-from ..checks import check_shape
-from ..ops.framing import reframe_images, reframe_masks
-from ..ops.image import resize_images, resize_masks
+from ..checks import check_range, check_shape
+from ..errors import BackboneMismatch
+from ..ops.image import resize_masks
 from ..progress import Progress, SilentProgress
-from ..render.cloud import scene_cloud
+from ..render.cloud import PointCloud, scene_cloud
+from ..render.edits import check_renders, find_edits, take_renders
 from ..render.points import render_points
 from ..trajectory.options import CameraPath
-from ..types import Cameras, Scene, Views
-from .base import Clip, ClipRequest, GuidanceOptions, Keyframe, VideoBackbone
+from ..types import Cameras, PointRenders, Scene, StructureTokens, Views
+from .base import BackboneSpec, ClipRequest, GuidanceOptions, VideoBackbone
 from .clips import Stretch, plan_clips
+from .reel import Reel
+from .registry import BACKBONES
 
 logger = logging.getLogger("reconx")
-
-CAPTURED_CONFIDENCE = 10.0
-"""What a photo's own pixels have in `Views.confidence`: full weight in the fit."""
 
 
 def sample_views(
@@ -32,6 +31,9 @@ def sample_views(
     scene: Scene,
     path: CameraPath,
     *,
+    renders: PointRenders | None = None,
+    structure: StructureTokens | None = None,
+    steps: int | None = None,
     guidance: GuidanceOptions | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -45,6 +47,12 @@ def sample_views(
         backbone: From `make_backbone`.
         scene: What is filmed.
         path: From `make_path`.
+        renders: The scene's points along the path, edited (`edit_renders`): what was painted is
+            shown, what was made a hole is made up. Frames that are photos stay the photos. None:
+            as the scene is.
+        structure: The scene as tokens.
+        steps: Denoising steps; None takes what suits the backbone, and one that does not denoise
+            ignores them, with a notice.
         guidance: Strengths; None takes the defaults.
         seed: Seeds every random choice; every clip uses it.
         device: Torch device of the heavy work.
@@ -54,33 +62,52 @@ def sample_views(
         Frames at the path's cameras and size. Confidence only if the backbone gives it.
 
     Raises:
-        BackboneMismatch: Before any work, if the path asks for what the backbone lacks.
+        BackboneMismatch: Before any work, if the path, edited renders or structure ask for what the
+            backbone lacks.
+        InputError: If edited renders are not of this path, or steps are fewer than 1.
     """
-    clips = plan_clips(path, backbone.spec, scene.photos.names)
+    spec = backbone.spec
+    clips = plan_clips(path, spec, scene.photos.names)
+    if structure is not None and not spec.structure_tokens:
+        raise _lacks(
+            spec, "structure tokens", [s for s in BACKBONES.values() if s.structure_tokens]
+        )
+    if renders is not None:
+        check_renders(renders, path.cameras)
+        if not spec.render_guidance:
+            raise _lacks(
+                spec, "edited renders", [s for s in BACKBONES.values() if s.render_guidance]
+            )
+    steps = _choose_steps(spec, steps)
     cameras = [backbone.fit_cameras(path.cameras[clip.first : clip.last + 1]) for clip in clips]
     _notice_rounding(backbone, clips, cameras)
-    reel = _Reel(scene, path)
+    reel = Reel(scene, path)
     cloud = scene_cloud(scene).to(device)
     for clip, clip_cameras in zip(clips, cameras, strict=True):
+        drawn, edited = _draw_points(cloud, clip, clip_cameras, path, renders, progress)
         request = ClipRequest(
             cameras=clip_cameras,
             keyframes=reel.keyframes(clip, clip_cameras),
-            renders=render_points(cloud, clip_cameras, progress=progress),
+            renders=drawn,
+            edited=edited,
             scene=scene,
+            structure=structure,
             seed=seed,
+            steps=steps,
             guidance=guidance or GuidanceOptions(),
             device=device,
         )
         made = backbone.generate_clip(request, progress or SilentProgress())
         check_shape(
-            f"A clip of backbone '{backbone.spec.name}'",
+            f"A clip of backbone '{spec.name}'",
             made.frames,
             len(clip_cameras),
             clip_cameras.height,
             clip_cameras.width,
             3,
         )
-        reel.add(clip, made, ~request.renders.hole)
+        known = ~drawn.hole if edited is None else ~(drawn.hole | edited)
+        reel.add(clip, made, known)
     return reel.finish()
 
 
@@ -98,82 +125,40 @@ def _notice_rounding(backbone: VideoBackbone, clips: list[Stretch], cameras: lis
         )
 
 
-class _Reel:
-    """The frames of a path while they are made, at the path's size."""
-
-    def __init__(self, scene: Scene, path: CameraPath) -> None:
-        self._path = path
-        width, height = path.cameras.width, path.cameras.height
-        self._photos = reframe_images(scene.photos.images, width, height).clamp(0, 1)
-        self._photos_valid = reframe_masks(scene.photos.valid, width, height)
-        self._frames = torch.zeros(len(path), height, width, 3)
-        self._known = torch.zeros(len(path), height, width, dtype=torch.bool)
-        self._confidence = torch.ones(len(path), height, width)
-        self._judged = True
-
-    def keyframes(self, clip: Stretch, cameras: Cameras) -> tuple[Keyframe, ...]:
-        """What a clip must pass through: photos, and the last frame of the clip before it.
-
-        A clip that was lengthened rests at its last camera, so a keyframe there moves to the end.
-        """
-        found = []
-        for frame in range(clip.first, clip.last + 1):
-            photo = int(self._path.photo_index[frame])
-            if photo >= 0:
-                image, valid = self._photos[photo], self._photos_valid[photo]
-            elif frame == clip.first and frame > 0:
-                image, valid = self._frames[frame], torch.ones_like(self._known[frame])
-            else:
-                continue
-            found.append(
-                Keyframe(
-                    image=_resized(image[None], cameras.width, cameras.height)[0],
-                    valid=_resized_mask(valid[None], cameras.width, cameras.height)[0],
-                    index=len(cameras) - 1 if frame == clip.last else frame - clip.first,
-                    photo_index=photo,
-                )
-            )
-        return tuple(found)
-
-    def add(self, clip: Stretch, made: Clip, known: Bool[Tensor, "frame h w"]) -> None:
-        """Take a clip in; a frame shared with the clip before stays as it was."""
-        skip = 1 if clip.first > 0 else 0
-        rows = slice(clip.first + skip, clip.last + 1)
-        part = slice(skip, clip.last - clip.first + 1)
-        width, height = self._path.cameras.width, self._path.cameras.height
-        self._frames[rows] = _resized(made.frames[part], width, height)
-        self._known[rows] = _resized_mask(known[part], width, height)
-        if made.confidence is None:
-            self._judged = False
-        else:
-            confidence = _resized(made.confidence[part][..., None], width, height)
-            self._confidence[rows] = confidence[..., 0]
-
-    def finish(self) -> Views:
-        """Put the captured photos back as themselves and hand all over."""
-        for frame, photo in enumerate(self._path.photo_index.tolist()):
-            if photo < 0:
-                continue
-            valid = self._photos_valid[photo]
-            self._frames[frame][valid] = self._photos[photo][valid]
-            self._known[frame] |= valid
-            self._confidence[frame][valid] = CAPTURED_CONFIDENCE
-        return Views(
-            frames=self._frames,
-            cameras=self._path.cameras,
-            confidence=self._confidence if self._judged else None,
-            known=self._known,
-            photo_index=self._path.photo_index,
-        )
+def _lacks(spec: BackboneSpec, what: str, able: list[BackboneSpec]) -> BackboneMismatch:
+    names = ", ".join(other.name for other in able)
+    choose = f"Choose {names}, or leave them out." if names else "Leave them out."
+    return BackboneMismatch(f"Backbone '{spec.name}' cannot take {what}. {choose}")
 
 
-def _resized(
-    images: Float[Tensor, "frame height width channel"], width: int, height: int
-) -> Float[Tensor, "frame h w channel"]:
-    return images if images.shape[1:3] == (height, width) else resize_images(images, width, height)
+def _choose_steps(spec: BackboneSpec, steps: int | None) -> int | None:
+    if steps is None:
+        return spec.default_steps
+    check_range("Denoising steps", steps, 1)
+    if spec.default_steps is None:
+        logger.info("Backbone '%s' does not denoise: %d steps are ignored.", spec.name, steps)
+        return None
+    return steps
 
 
-def _resized_mask(
-    masks: Bool[Tensor, "frame height width"], width: int, height: int
-) -> Bool[Tensor, "frame h w"]:
-    return masks if masks.shape[1:] == (height, width) else resize_masks(masks, width, height)
+def _draw_points(
+    cloud: PointCloud,
+    clip: Stretch,
+    cameras: Cameras,
+    path: CameraPath,
+    edited: PointRenders | None,
+    progress: Progress | None,
+) -> tuple[PointRenders, Bool[Tensor, "frame height width"] | None]:
+    """A clip's point renders, and where they were edited: found at the path's size, then fitted."""
+    if edited is None:
+        return render_points(cloud, cameras, progress=progress), None
+    rows = list(range(clip.first, clip.last + 1))
+    part = path.cameras[rows]
+    own = take_renders(edited, rows, part)
+    changed = find_edits(own, render_points(cloud, part, progress=progress))
+    # A clip that was lengthened rests at its last camera.
+    frames = [min(frame, len(rows) - 1) for frame in range(len(cameras))]
+    return (
+        take_renders(own, frames, cameras),
+        ~resize_masks(~changed[frames], cameras.width, cameras.height),
+    )

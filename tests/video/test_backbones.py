@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from reconx.errors import InputError
+from reconx.render.edits import edit_renders
+from reconx.render.points import render_scene
 from reconx.trajectory.frame_rule import legal_frame_count
 from reconx.trajectory.options import PathOptions
 from reconx.trajectory.path import make_path
@@ -48,6 +50,21 @@ def test_captured_photos_come_back_as_themselves(name: str, plane_scene: Scene) 
     for frame in captured:
         assert torch.equal(views.frames[frame], plane_scene.photos.images[views.photo_index[frame]])
         assert views.known[frame].all()
+
+
+@pytest.mark.parametrize("name", USABLE)
+def test_edited_renders_show(name: str, plane_scene: Scene) -> None:
+    if not BACKBONES[name].render_guidance:
+        pytest.skip(f"{name} takes no renders")
+    path = make_path(plane_scene, PathOptions(kind="orbit", frames=2, width=48))
+    plain = render_scene(plane_scene, path.cameras)
+    colour, hole = plain.colour.clone(), plain.hole.clone()
+    colour[:, 8:28, 4:20], hole[:, 8:28, 4:20] = torch.tensor([1.0, 0.0, 1.0]), False
+    views = sample_views(
+        make_backbone(name), plane_scene, path, renders=edit_renders(plain, colour, hole)
+    )
+    assert (views.frames[:, 12:24, 8:16] - torch.tensor([1.0, 0.0, 1.0])).abs().mean() < 0.2
+    assert not views.known[:, 8:28, 4:20].any()
 
 
 @pytest.mark.parametrize("name", USABLE)

@@ -7,14 +7,17 @@ import torch
 
 from reconx.errors import BackboneMismatch, InputError
 from reconx.progress import Progress
+from reconx.render.edits import edit_renders
+from reconx.render.points import render_scene
 from reconx.trajectory.frame_rule import legal_frame_count
 from reconx.trajectory.options import PathOptions
 from reconx.trajectory.path import make_path
-from reconx.types import Cameras, Scene
-from reconx.video.base import BackboneSpec, Clip, ClipRequest
+from reconx.types import Cameras, Scene, StructureTokens
+from reconx.video.base import BackboneSpec, Clip, ClipRequest, GuidanceOptions
 from reconx.video.clips import Stretch, plan_clips
 from reconx.video.fitting import fit_cameras_to_spec
-from reconx.video.sample import CAPTURED_CONFIDENCE, sample_views
+from reconx.video.reel import CAPTURED_CONFIDENCE
+from reconx.video.sample import sample_views
 
 SPEC = BackboneSpec(name="plain", factory="", keyframes=True, first_last=True, render_guidance=True)
 
@@ -155,3 +158,70 @@ def test_a_path_of_one_frame_is_one_clip(plane_scene: Scene) -> None:
     path = make_path(plane_scene, PathOptions(kind="orbit", frames=1))
     assert plan_clips(path, SPEC, plane_scene.photos.names) == [Stretch(0, 0)]
     assert len(sample_views(RenderBackbone(SPEC), plane_scene, path).frames) == 1
+
+
+def test_edits_reach_every_clip_at_its_size_and_count(plane_scene: Scene) -> None:
+    path = make_path(plane_scene, PathOptions(kind="orbit", frames=11, width=88, height=66))
+    plain = render_scene(plane_scene, path.cameras)
+    colour, hole = plain.colour.clone(), plain.hole.clone()
+    colour[:, 20:40, 20:40], hole[:, 20:40, 20:40] = torch.tensor([1.0, 0.0, 0.0]), False
+    hole[:, 20:40, 50:70] = True
+    spec = replace(SPEC, keyframes=False, frame_rule="8k+1", size_multiple=16, max_frames=9)
+    backbone = RenderBackbone(spec)
+    views = sample_views(backbone, plane_scene, path, renders=edit_renders(plain, colour, hole))
+    assert len(backbone.requests) == 2
+    for request in backbone.requests:
+        assert request.edited is not None
+        assert request.edited.shape == request.renders.hole.shape == (9, 64, 96)
+        painted = request.edited[:, 22:36, 24:42]
+        assert painted.all()
+        assert (request.renders.colour[:, 22:36, 24:42, 0] > 0.99).all()
+        assert request.renders.hole[:, 22:36, 56:74].all()
+        assert not request.edited[:, 50:, :].any()
+    assert (views.frames[:, 22:38, 22:38, 1:] < 0.01).all()
+    assert not views.known[:, 20:40, 20:40].any()
+
+
+def test_edits_of_another_path_are_refused_before_any_work(plane_scene: Scene) -> None:
+    path = make_path(plane_scene, PathOptions(frames=5))
+    other = make_path(plane_scene, PathOptions(kind="orbit", frames=5))
+    backbone = RenderBackbone(SPEC)
+    with pytest.raises(InputError, match="along another path"):
+        sample_views(backbone, plane_scene, path, renders=render_scene(plane_scene, other.cameras))
+    backbone.spec = replace(SPEC, name="svd", render_guidance=False)
+    text = "Backbone 'svd' cannot take edited renders. Choose warp, or leave them out."
+    with pytest.raises(BackboneMismatch, match=re.escape(text)):
+        sample_views(backbone, plane_scene, path, renders=render_scene(plane_scene, path.cameras))
+    assert not backbone.requests
+
+
+def test_structure_goes_to_backbones_that_take_it(plane_scene: Scene) -> None:
+    path = make_path(plane_scene, PathOptions(frames=5))
+    tokens = StructureTokens(tokens=torch.zeros(1, 8, 4), reference=plane_scene.cameras[0])
+    backbone = RenderBackbone(replace(SPEC, structure_tokens=True))
+    sample_views(backbone, plane_scene, path, structure=tokens)
+    assert backbone.requests[0].structure is tokens
+    with pytest.raises(BackboneMismatch, match="'plain' cannot take structure tokens"):
+        sample_views(RenderBackbone(SPEC), plane_scene, path, structure=tokens)
+
+
+def test_steps_default_to_what_suits_the_backbone(
+    plane_scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_path(plane_scene, PathOptions(frames=5))
+    backbone = RenderBackbone(replace(SPEC, default_steps=30))
+    sample_views(backbone, plane_scene, path)
+    sample_views(backbone, plane_scene, path, steps=4)
+    assert [request.steps for request in backbone.requests] == [30, 4]
+    with caplog.at_level(logging.INFO, logger="reconx"):
+        sample_views(RenderBackbone(SPEC), plane_scene, path, steps=4)
+    assert "'plain' does not denoise: 4 steps are ignored" in caplog.text
+    with pytest.raises(InputError, match="Denoising steps is 0"):
+        sample_views(backbone, plane_scene, path, steps=0)
+
+
+def test_guidance_out_of_range_is_refused() -> None:
+    with pytest.raises(InputError, match=r"render_share is 1.5; expected between 0 and 1"):
+        GuidanceOptions(render_share=1.5)
+    with pytest.raises(InputError, match="text_strength is -1; expected at least 0"):
+        GuidanceOptions(text_strength=-1.0)

@@ -4,6 +4,8 @@ import torch
 
 from reconx.ops.metrics import psnr
 from reconx.ops.photos import select_photos
+from reconx.render.edits import edit_renders
+from reconx.render.points import render_scene
 from reconx.trajectory.options import CameraPath, PathOptions
 from reconx.trajectory.path import make_path
 from reconx.types import CONFIDENT, FILLED, Scene
@@ -118,3 +120,29 @@ def test_corners_without_a_seen_line_are_filled_too() -> None:
         torch.full((5, 5, 3), 0.4) * seen[..., None], torch.ones(5, 5), seen, torch.zeros(3)
     )
     assert torch.allclose(filled, torch.full((5, 5, 3), 0.4))
+
+
+def test_edits_show_and_what_is_erased_is_continued_from_around(plane_scene: Scene) -> None:
+    path = make_path(plane_scene, PathOptions(kind="orbit", frames=1))
+    backbone = make_backbone("warp")
+    plain = render_scene(plane_scene, path.cameras)
+    colour, hole = plain.colour.clone(), plain.hole.clone()
+    red = torch.tensor([1.0, 0.0, 0.0])
+    colour[:, 10:20, 10:30] = red
+    hole[:, 40:60, 40:70] = True
+    before = sample_views(backbone, plane_scene, path)
+    after = sample_views(backbone, plane_scene, path, renders=edit_renders(plain, colour, hole))
+    assert before.confidence is not None
+    assert after.confidence is not None
+    shown = ~plain.hole[0, 10:20, 10:30]
+    assert (after.frames[0, 10:20, 10:30][shown] == red).all()
+    assert (after.confidence[0, 10:20, 10:30][shown] >= CONFIDENT).all()
+    erased = ~plain.hole[0, 40:60, 40:70]
+    assert erased.float().mean() > 0.9
+    assert (after.confidence[0, 40:60, 40:70][erased] == 1).all()
+    assert after.frames[0, 40:60, 40:70].min() > 0
+    untouched = torch.ones_like(hole[0])
+    untouched[10:20, 10:30] = untouched[40:60, 40:70] = False
+    sure = untouched & (before.confidence[0] > FILLED)
+    assert torch.equal(after.frames[0][sure], before.frames[0][sure])
+    assert torch.equal(after.confidence[0][sure], before.confidence[0][sure])

@@ -1,6 +1,7 @@
 """Frames from the photos alone: each pixel looks its colour up in the photos that saw its surface.
 
 No weights, nothing invented: what no photo saw is continued from the background, at confidence 1.
+Where the point renders were edited, the edit shows.
 """
 
 from dataclasses import dataclass, replace
@@ -58,7 +59,9 @@ class WarpBackbone:
         task = progress.start("Blending photos", len(request.cameras))
         frames, confidences = [], []
         for index in range(len(request.cameras)):
-            frame, confidence = _blend(sources, request.cameras[index], nearest[index])
+            erased = _erased(request, index)
+            frame, confidence = _blend(sources, request.cameras[index], nearest[index], erased)
+            frame, confidence = _paint(request, index, frame, confidence)
             frames.append(frame)
             confidences.append(confidence)
             task.update(index + 1, preview=lambda shown=frame: shown)
@@ -126,13 +129,38 @@ def _nearest_photos(scene: Scene, cameras: Cameras) -> list[list[int]]:
     return distance.argsort(dim=1, stable=True)[:, :NEIGHBOURS].tolist()
 
 
-def _blend(
-    sources: _Sources, camera: Cameras, views: list[int]
+def _erased(request: ClipRequest, index: int) -> Bool[Tensor, "height width"]:
+    """Where an edit of the renders took away what the points show."""
+    hole = request.renders.hole[index]
+    return torch.zeros_like(hole) if request.edited is None else hole & request.edited[index]
+
+
+def _paint(
+    request: ClipRequest,
+    index: int,
+    frame: Float[Tensor, "height width 3"],
+    confidence: Float[Tensor, "height width"],
 ) -> tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width"]]:
-    """One frame and its confidence."""
+    """A frame in which edits of the renders show, as sure as the renders are there."""
+    if request.edited is None:
+        return frame, confidence
+    painted = request.edited[index] & ~request.renders.hole[index]
+    return (
+        torch.where(painted[..., None], request.renders.colour[index], frame),
+        torch.where(painted, request.renders.confidence[index], confidence),
+    )
+
+
+def _blend(
+    sources: _Sources,
+    camera: Cameras,
+    views: list[int],
+    erased: Bool[Tensor, "height width"],
+) -> tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width"]]:
+    """One frame and its confidence; what is erased counts as never seen."""
     layers = [render_points(sources.clouds[view], camera) for view in views]
     depth, agrees = _merge_surfaces(layers)
-    seen = agrees.any(0)
+    seen = agrees.any(0) & ~erased
     points = unproject_depth(depth[None], camera)[0][seen]
     total = torch.zeros(len(points), 1)
     colour, confidence = torch.zeros(len(points), 3), torch.zeros(len(points), 1)
@@ -157,7 +185,7 @@ def _blend(
     frame = torch.zeros(camera.height, camera.width, 3)
     frame[seen] = (colour / total)[has_colour].clamp(0, 1)
     frame = fill_from_background(frame, depth, seen, sources.neutral)
-    small = close_gaps(seen[None], SMALL_GAP)[0]
+    small = close_gaps(seen[None], SMALL_GAP)[0] & ~erased
     certainty = torch.where(small, FILLED, 1.0)
     certainty[seen] = (confidence / total)[has_colour, 0]
     return frame, certainty
