@@ -6,12 +6,12 @@ OpenCV's. Splat files need no turn, since the viewer turns them itself; cameras 
 
 import io as bytes_io
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from comfy_api.latest import Types
+from comfy_api.latest import Input, InputImpl, Types
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -42,6 +42,35 @@ def masks_from_host(masks: Tensor) -> Bool[Tensor, "view height width"]:
     """Take a MASK batch: true where it is white."""
     check_shape("MASK", masks, None, None, None)
     return masks.cpu() > 0.5
+
+
+def video_length(video: Input.Video) -> int:
+    """How many frames a VIDEO has within its trim, as its file tells."""
+    if isinstance(video, InputImpl.VideoFromComponents):
+        return len(video.get_components().images)
+    return round(video.get_duration() * float(video.get_frame_rate()))
+
+
+def video_frames(video: Input.Video) -> Iterator[Float[Tensor, "height width 3"]]:
+    """The frames of a VIDEO within its trim, upright; those of a file one by one."""
+    if isinstance(video, InputImpl.VideoFromComponents):
+        for image in video.get_components().images:
+            yield images_from_host(image[None])[0]
+        return
+    import av
+
+    start, duration = video.get_active_trim_window()
+    with av.open(video.get_stream_source()) as container:
+        stream = container.streams.video[0]
+        if start:
+            container.seek(int(start / stream.time_base), stream=stream)
+        for frame in container.decode(stream):
+            seconds = frame.time or 0.0
+            if duration and seconds >= start + duration:
+                return
+            if seconds >= start:  # a seek lands on the key frame before
+                image = torch.from_numpy(frame.to_ndarray(format="rgb24")).float() / 255
+                yield image.rot90(round(frame.rotation / 90)).contiguous()
 
 
 def _ordinary(tensor: Tensor) -> Tensor:

@@ -1,10 +1,15 @@
 """Nodes that make and change the global point cloud."""
 
+from typing import Any
+
 from ..reconx.export.scene_pictures import draw_scene
 from ..reconx.geometry.estimators.base import GeometryOptions
 from ..reconx.geometry.estimators.registry import make_estimator
+from ..reconx.geometry.transform import Ball, KnownDistance, keep_points, scale_to_distance
+from ..reconx.geometry.upright import UP_RULES, stand_upright
+from ..reconx.trajectory.focus import find_focus
 from .convert import cloud_to_host
-from .runtime import NodeProgress, host_device, library_call
+from .runtime import NodeProgress, host_device, library_call, make_room
 from .sockets import Parcel, PhotosSocket, SceneSocket, io, pack
 
 
@@ -88,5 +93,139 @@ class BuildPointCloud(io.ComfyNode):
             fit_size=size, geometry_size=depth_size, device=host_device(), seed=seed
         )
         maker = make_estimator(estimator["estimator"], options)
-        scene = maker.estimate(photos.value, NodeProgress(cls.hidden.unique_id))
+        cost = maker.estimate_cost(photos.value)
+        make_room(cost.megabytes)
+        scene = maker.estimate(photos.value, NodeProgress(cls.hidden.unique_id, cost))
         return io.NodeOutput(pack(scene), cloud_to_host(scene), draw_scene(scene))
+
+
+class TransformScene(io.ComfyNode):
+    """Scene -> the same scene, trimmed, upright and to scale."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node to the host."""
+        return io.Schema(
+            node_id="ReconX_TransformScene",
+            display_name="Transform Scene",
+            category="ReconX",
+            description=(
+                "Drop uncertain or far points, stand the world upright, and give it its true size."
+            ),
+            search_aliases=["crop point cloud", "level", "metric scale", "upright", "confidence"],
+            is_experimental=True,
+            inputs=[
+                SceneSocket.Input("scene", tooltip="From Build Point Cloud or Load Scene."),
+                io.Float.Input(
+                    "min_confidence",
+                    default=1.0,
+                    min=1.0,
+                    max=10.0,
+                    step=0.1,
+                    tooltip=(
+                        "Points below this confidence are dropped. 1 keeps all, guessed ones have "
+                        "at most 2, measured ones 3 to 10. Higher: fewer, safer points."
+                    ),
+                ),
+                io.Float.Input(
+                    "crop_radius",
+                    default=0.0,
+                    min=0.0,
+                    max=1000.0,
+                    step=0.05,
+                    tooltip=(
+                        "Points farther than this from what the cameras look at are dropped. 1 is "
+                        "the median distance of what the first photo shows; 0 keeps all."
+                    ),
+                ),
+                io.Combo.Input(
+                    "up",
+                    options=list(UP_RULES),
+                    default="cameras",
+                    tooltip=(
+                        "What points up. cameras: trusts that the photos were held level; photo: "
+                        "one photo's own up; x to -z: that axis of the world as it is, which then "
+                        "stands upright in the viewers; keep: the world stays as it is."
+                    ),
+                ),
+                io.Int.Input(
+                    "up_photo",
+                    default=1,
+                    min=1,
+                    max=10000,
+                    tooltip="Number of the photo that is upright, from 1; only for up = photo.",
+                ),
+                io.DynamicCombo.Input(
+                    "scale",
+                    options=[
+                        io.DynamicCombo.Option("keep", []),
+                        io.DynamicCombo.Option("distance", _distance_inputs()),
+                    ],
+                    tooltip=(
+                        "Size of the world. keep: as it is, without unit unless poses were given; "
+                        "distance: in metres, from two places of one photo at a known distance."
+                    ),
+                ),
+            ],
+            outputs=[SceneSocket.Output("scene", tooltip="The scene, changed.")],
+        )
+
+    @classmethod
+    @library_call
+    def execute(
+        cls,
+        scene: Parcel,
+        min_confidence: float,
+        crop_radius: float,
+        up: str,
+        up_photo: int,
+        scale: dict[str, Any],
+    ) -> io.NodeOutput:
+        """Drop points, then turn and scale the world."""
+        given = scene.value
+        region = Ball(center=find_focus(given), radius=crop_radius) if crop_radius else None
+        changed = keep_points(given, min_confidence, region)
+        changed = stand_upright(changed, up, up_photo - 1)
+        if scale["scale"] == "distance":
+            changed = scale_to_distance(changed, _known_distance(scale))
+        return io.NodeOutput(pack(changed))
+
+
+def _distance_inputs() -> list[io.Input]:
+    """A photo, two pixels of it, and metres."""
+    whose = "as an image viewer counts in the original, upright photo"
+    pixels = [
+        (f"{axis}{end}", f"{word} of the {place} place in pixels, from 0, {whose}.")
+        for end, place in ((1, "first"), (2, "second"))
+        for axis, word in (("x", "Column"), ("y", "Row"))
+    ]
+    return [
+        io.Int.Input(
+            "photo",
+            default=1,
+            min=1,
+            max=10000,
+            tooltip="Number of the photo in which both places are seen, from 1.",
+        ),
+        *(
+            io.Int.Input(name, default=0, min=0, max=100000, tooltip=tooltip)
+            for name, tooltip in pixels
+        ),
+        io.Float.Input(
+            "metres",
+            default=1.0,
+            min=0.001,
+            max=100000.0,
+            step=0.001,
+            tooltip="Distance between the two places. Higher: a larger world.",
+        ),
+    ]
+
+
+def _known_distance(scale: dict[str, Any]) -> KnownDistance:
+    return KnownDistance(
+        photo=scale["photo"] - 1,
+        first=(scale["x1"], scale["y1"]),
+        second=(scale["x2"], scale["y2"]),
+        metres=scale["metres"],
+    )

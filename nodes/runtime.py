@@ -1,4 +1,4 @@
-"""What the host provides to running stages: device, progress with previews, cancelling.
+"""What the host provides to running stages: device, folders, progress with previews, cancelling.
 
 The host's modules are imported inside functions: at import time some of them look for a GPU.
 """
@@ -6,12 +6,13 @@ The host's modules are imported inside functions: at import time some of them lo
 import functools
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..reconx.export.pictures import to_pil
-from ..reconx.progress import Preview
+from ..reconx.progress import CostEstimate, Preview
 
 PREVIEW_SECONDS = 0.5
 """Least time between two previews; making one costs a render."""
@@ -48,16 +49,36 @@ def make_room(megabytes: float) -> None:
     comfy.model_management.free_memory(megabytes * 1e6, device)
 
 
+def input_path(name: str) -> Path:
+    """A file or folder of the host's input directory; an absolute path is taken as it is.
+
+    A relative path may not lead out of the directory, nor through a link: the host's own check.
+    """
+    import folder_paths
+
+    path = Path(name.strip())
+    return path if path.is_absolute() else Path(folder_paths.get_annotated_filepath(str(path)))
+
+
+def input_pictures() -> list[str]:
+    """Names of the pictures in the host's input directory, as its own nodes list them."""
+    import folder_paths
+
+    names = [path.name for path in Path(folder_paths.get_input_directory()).iterdir()]
+    return sorted(folder_paths.filter_files_content_types(names, ["image"]))
+
+
 class NodeProgress:
     """The library's `Progress`, shown on one node; raises where the user has cancelled."""
 
-    def __init__(self, node_id: str | None) -> None:
-        """Remember which node shows it."""
+    def __init__(self, node_id: str | None, cost: CostEstimate | None = None) -> None:
+        """Remember which node shows it, and what the whole work will cost."""
         self._node_id = node_id
+        self._cost = cost
 
     def start(self, stage: str, total: int) -> "_NodeTask":
         """Begin a stage: its name under the node, its steps as the node's bar."""
-        self.say(stage)
+        self.say(stage if self._cost is None else f"{stage} (in all {self._cost})")
         return _NodeTask(total, self._node_id)
 
     def say(self, text: str) -> None:
