@@ -1,13 +1,7 @@
 """The ComfyUI face of ReconX: every node, in the order in which a graph uses them."""
 
-from .requirements import explain_missing
+from . import photos, pointcloud, render, trajectory
 from .sockets import ComfyExtension, io
-
-try:
-    from . import doctor, export, photos, pointcloud, render, trajectory
-except ModuleNotFoundError as error:
-    explain_missing(error)
-    raise
 
 NODES: list[type[io.ComfyNode]] = [
     photos.LoadPhotos,
@@ -19,9 +13,6 @@ NODES: list[type[io.ComfyNode]] = [
     render.RenderPointCloud,
     trajectory.CamerasToLoad3D,
     trajectory.CamerasToWanCamera,
-    export.SaveScene,
-    export.LoadScene,
-    doctor.Doctor,
 ]
 
 
