@@ -46,7 +46,10 @@ def write_scene_file(path: str | Path, scene: Scene, gaussians: Gaussians | None
     }
     metadata = {"format": FORMAT, "version": str(VERSION), "facts": json.dumps(_facts(scene))}
     with replacing(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(tensors, temporary, metadata)
+        temporary.chmod(mode)  # safetensors makes files that nobody else may read
 
 
 def read_scene_file(path: str | Path) -> tuple[Scene, Gaussians | None]:

@@ -97,6 +97,13 @@ def test_size_is_that_of_the_tensors(tmp_path: Path, plane_scene: Scene) -> None
     assert 30 * pixels < path.stat().st_size < 30 * pixels + 10_000
 
 
+def test_others_may_read_it_as_any_file(tmp_path: Path, plane_scene: Scene) -> None:
+    path, ordinary = tmp_path / "a.safetensors", tmp_path / "ordinary"
+    write_scene_file(path, plane_scene)
+    ordinary.touch()
+    assert path.stat().st_mode == ordinary.stat().st_mode
+
+
 def rewrite(path: Path, drop: str = "", **metadata: str) -> None:
     """Change a scene file's header, or leave a tensor out."""
     with safe_open(path, framework="numpy") as file:
