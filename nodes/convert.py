@@ -5,6 +5,7 @@ OpenCV's. Splat files need no turn, since the viewer turns them itself; cameras 
 """
 
 import io as bytes_io
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -71,6 +72,13 @@ def video_frames(video: Input.Video) -> Iterator[Float[Tensor, "height width 3"]
             if seconds >= start:  # a seek lands on the key frame before
                 image = torch.from_numpy(frame.to_ndarray(format="rgb24")).float() / 255
                 yield image.rot90(round(frame.rotation / 90)).contiguous()
+
+
+def colour_from_host(text: str) -> Float[Tensor, "3"]:
+    """Take a COLOR, "#rrggbb"."""
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise InputError(f"Colour '{text}' cannot be read. Give it as #rrggbb, like #ffffff.")
+    return torch.tensor([int(text[place : place + 2], 16) / 255 for place in (1, 3, 5)])
 
 
 def _ordinary(tensor: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Gaussians in the user's world, seen from a camera path."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,36 +17,41 @@ from .threads import one_torch_thread
 
 @torch.no_grad()
 def film_gaussians(
-    gaussians: Gaussians,
+    splats: Sequence[Gaussians],
     path: CameraPath,
     *,
     background: Float[Tensor, "3"] | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Rasterized:
-    """Draw Gaussians from every camera of a path.
+    """Draw splats from every camera of a path, one splat after another.
 
     Drawn in the scene's frame, where the nearest depth that is drawn suits the scene whatever the
     world's units are.
 
     Args:
-        gaussians: In the user's world, as files and other programs hold them.
+        splats: At least one, in the user's world, as files and other programs hold them. Each is
+            filmed along the whole path.
         path: In the scene's frame; leads to the world itself.
         background: Shown where no Gaussian covers; None is black.
         device: Torch device of the work.
         progress: Told after every frame; may raise to stop.
 
     Returns:
-        Colour, alpha and depth per frame, on the CPU; depth in scene units.
+        Colour in [0, 1], alpha and depth per splat and frame, on the CPU; depth in scene units.
     """
-    scene_gaussians = apply_sim3_to_gaussians(path.world_from_scene.inverse(), gaussians)
+    scene_from_world, cameras = path.world_from_scene.inverse(), path.cameras.to(device)
     if background is not None:
         background = background.to(device)
     with one_torch_thread(device):
-        drawn = render_gaussians(
-            scene_gaussians.to(device),
-            path.cameras.to(device),
-            background=background,
-            progress=progress,
-        )
-    return Rasterized(*(part.cpu() for part in drawn))
+        films = [
+            render_gaussians(
+                apply_sim3_to_gaussians(scene_from_world, gaussians).to(device),
+                cameras,
+                background=background,
+                progress=progress,
+            )
+            for gaussians in splats
+        ]
+    colour, alpha, depth = (torch.cat(parts).cpu() for parts in zip(*films, strict=True))
+    return Rasterized(colour=colour.clamp(0, 1), alpha=alpha, depth=depth)

@@ -120,6 +120,8 @@ def fit_gaussians(
     """
     options = options or FitOptions()
     progress = progress or SilentProgress()
+    if options.train_on_generated and views is None:
+        logger.info("Generated frames shall train, but none were given: photos train alone.")
     rasterizer = choose_rasterizer(options.rasterizer, device)
     draw = make_rasterizer(rasterizer, device)
     with measure_usage() as usage, one_torch_thread(device):

@@ -68,16 +68,7 @@ def sample_views(
     """
     spec = backbone.spec
     clips = plan_clips(path, spec, scene.photos.names)
-    if structure is not None and not spec.structure_tokens:
-        raise _lacks(
-            spec, "structure tokens", [s for s in BACKBONES.values() if s.structure_tokens]
-        )
-    if renders is not None:
-        check_renders(renders, path.cameras)
-        if not spec.render_guidance:
-            raise _lacks(
-                spec, "edited renders", [s for s in BACKBONES.values() if s.render_guidance]
-            )
+    _check_conditions(spec, path, renders, structure)
     steps = _choose_steps(spec, steps)
     cameras = [backbone.fit_cameras(path.cameras[clip.first : clip.last + 1]) for clip in clips]
     _notice_rounding(backbone, clips, cameras)
@@ -125,9 +116,24 @@ def _notice_rounding(backbone: VideoBackbone, clips: list[Stretch], cameras: lis
         )
 
 
-def _lacks(spec: BackboneSpec, what: str, able: list[BackboneSpec]) -> BackboneMismatch:
-    names = ", ".join(other.name for other in able)
-    choose = f"Choose {names}, or leave them out." if names else "Leave them out."
+def _check_conditions(
+    spec: BackboneSpec,
+    path: CameraPath,
+    renders: PointRenders | None,
+    structure: StructureTokens | None,
+) -> None:
+    if structure is not None and not spec.structure_tokens:
+        able = [name for name, other in BACKBONES.items() if other.structure_tokens]
+        raise _lacks(spec, "structure tokens", able)
+    if renders is not None and not spec.render_guidance:
+        able = [name for name, other in BACKBONES.items() if other.render_guidance]
+        raise _lacks(spec, "edited renders", able)
+    if renders is not None:
+        check_renders(renders, path.cameras)
+
+
+def _lacks(spec: BackboneSpec, what: str, able: list[str]) -> BackboneMismatch:
+    choose = f"Choose {', '.join(able)}, or leave them out." if able else "Leave them out."
     return BackboneMismatch(f"Backbone '{spec.name}' cannot take {what}. {choose}")
 
 
