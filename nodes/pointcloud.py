@@ -167,7 +167,13 @@ class TransformScene(io.ComfyNode):
                     ),
                 ),
             ],
-            outputs=[SceneSocket.Output("scene", tooltip="The scene, changed.")],
+            outputs=[
+                SceneSocket.Output("scene", tooltip="The scene, changed."),
+                io.File3DPLY.Output(
+                    "point_cloud",
+                    tooltip="The measured points that are left, for Preview Point Cloud.",
+                ),
+            ],
         )
 
     @classmethod
@@ -188,7 +194,7 @@ class TransformScene(io.ComfyNode):
         changed = stand_upright(changed, up, up_photo - 1)
         if scale["scale"] == "distance":
             changed = scale_to_distance(changed, _known_distance(scale))
-        return io.NodeOutput(pack(changed))
+        return io.NodeOutput(pack(changed), cloud_to_host(changed))
 
 
 def _distance_inputs() -> list[io.Input]:
