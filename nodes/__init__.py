@@ -1,7 +1,13 @@
 """The ComfyUI face of ReconX: every node, in the order in which a graph uses them."""
 
-from . import photos, pointcloud, render, trajectory
+from .requirements import explain_missing
 from .sockets import ComfyExtension, io
+
+try:
+    from . import doctor, export, photos, pointcloud, render, trajectory
+except ModuleNotFoundError as error:
+    explain_missing(error)
+    raise
 
 NODES: list[type[io.ComfyNode]] = [
     photos.LoadPhotos,
@@ -13,6 +19,9 @@ NODES: list[type[io.ComfyNode]] = [
     render.RenderPointCloud,
     trajectory.CamerasToLoad3D,
     trajectory.CamerasToWanCamera,
+    export.SaveScene,
+    export.LoadScene,
+    doctor.Doctor,
 ]
 
 

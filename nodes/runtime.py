@@ -13,6 +13,7 @@ import torch
 
 from ..reconx.export.pictures import to_pil
 from ..reconx.progress import CostEstimate, Preview
+from ..reconx.saving import find_scenes
 
 PREVIEW_SECONDS = 0.5
 """Least time between two previews; making one costs a render."""
@@ -52,7 +53,8 @@ def make_room(megabytes: float) -> None:
 def input_path(name: str) -> Path:
     """A file or folder of the host's input directory; an absolute path is taken as it is.
 
-    A relative path may not lead out of the directory, nor through a link: the host's own check.
+    A name that ends in " [output]" is one of the output directory. A relative path may not lead out
+    of the directory, nor through a link: the host's own check.
     """
     import folder_paths
 
@@ -66,6 +68,41 @@ def input_pictures() -> list[str]:
 
     names = [path.name for path in Path(folder_paths.get_input_directory()).iterdir()]
     return sorted(folder_paths.filter_files_content_types(names, ["image"]))
+
+
+def saved_scenes() -> list[str]:
+    """What may be loaded from the host's output and input directories, named as the host does."""
+    import folder_paths
+
+    names = []
+    for place, mark in (("output", " [output]"), ("input", "")):
+        folder = Path(folder_paths.get_directory_by_type(place))
+        paths = [path.relative_to(folder) for path in find_scenes(folder)]
+        names += [f"{path.as_posix()}{mark}" for path in paths]
+    return names
+
+
+def new_output(filename_prefix: str) -> Path:
+    """Where the host's savers would write next: a path with a number, without suffix."""
+    import folder_paths
+
+    directory = folder_paths.get_output_directory()
+    folder, name, number, *_ = folder_paths.get_save_image_path(filename_prefix, directory)
+    return Path(folder) / f"{name}_{number:05}"
+
+
+def nothing(reason: str) -> Any:
+    """The value of an output that has none: a node that needs it shows the reason and stops."""
+    from comfy_execution.graph_utils import ExecutionBlocker
+
+    return ExecutionBlocker(reason)
+
+
+def host_version() -> str:
+    """The host's release."""
+    import comfyui_version
+
+    return comfyui_version.__version__
 
 
 class NodeProgress:
