@@ -29,8 +29,7 @@ def explain_missing(error: ModuleNotFoundError, requirements: Path = REQUIREMENT
     isolated = ["-s"] if sys.flags.no_user_site else []
     command = [sys.executable, *isolated, "-m", "pip", "install", "-r", str(requirements)]
     raise ImportError(
-        f"ReconX cannot start: {', '.join(missing)} not installed. Run: "
-        f"{subprocess.list2cmdline(command)}"
+        f"ReconX cannot start without {', '.join(missing)}. Run: {subprocess.list2cmdline(command)}"
     ) from error
 
 
