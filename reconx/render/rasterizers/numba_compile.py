@@ -1,6 +1,7 @@
 """How the kernels are compiled. Importing this loads numba, so only the numba backend does."""
 
 import inspect
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -26,12 +27,12 @@ OPTIONS = {
 
 def serial(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile for one thread."""
-    return numba.njit(**OPTIONS)(_bare(function))
+    return numba.njit(**OPTIONS)(_named(_bare(function)))
 
 
 def parallel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile; `prange` loops share numba's threads."""
-    return numba.njit(parallel=True, **OPTIONS)(_bare(function))
+    return numba.njit(parallel=True, **OPTIONS)(_named(_bare(function)))
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,3 +43,13 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 def _bare(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function itself: the tests' type checks wrap every function, which numba cannot read."""
     return inspect.unwrap(function)
+
+
+def _named(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function under a name that gives it cache files of its own.
+
+    Cached code names the package that it was compiled in, which inside ComfyUI is a folder's path:
+    two programs that import this file under different names must not read each other's files.
+    """
+    function.__qualname__ += f"-{zlib.crc32(__name__.encode()):08x}"
+    return function
