@@ -13,6 +13,7 @@ from reconx.errors import AlignmentFailed, InputError
 from reconx.geometry.estimators.base import GeometryOptions
 from reconx.geometry.estimators.registry import make_estimator
 from reconx.geometry.stereo.assemble import assemble_scene
+from reconx.geometry.stereo.cost import try_judging
 from reconx.geometry.stereo.neighbours import choose_sources
 from reconx.geometry.stereo.sparse import SparseReconstruction
 from reconx.ops.photos import resize_photos
@@ -145,6 +146,10 @@ def test_the_cost_grows_with_the_work(plane_scene):
     assert 80 < small.megabytes < large.megabytes - 80
     with pytest.raises(InputError, match="Device 'abacus' cannot be used here"):
         make_estimator("stereo", GeometryOptions(device="abacus")).estimate_cost(photos)
+
+
+def test_a_device_is_tried_out():
+    assert 1e-9 < try_judging("cpu") < 1e-3
 
 
 @pytest.mark.slow

@@ -1,8 +1,7 @@
 """What the stereo estimator will cost, told before it begins.
 
-The steps on one core were measured on x86-64 in November 2026, with pycolmap. Dense stereo, which
-takes most of the time and runs on the chosen device, is counted, and its speed tried out on the
-spot.
+Seconds were measured on two x86-64 cores in November 2026, with pycolmap. Where dense stereo, which
+takes most of the time, runs on another device, its speed there is tried out on the spot.
 """
 
 import math
@@ -27,6 +26,8 @@ _PAIR_SECONDS = 0.5
 _PHOTO_SECONDS = 0.8
 """To place one photo and its points."""
 _FULL_PIXELS = 0.7e6
+_JUDGING_SECONDS = 0.8e-6
+"""Of one core, to judge one pixel against one source."""
 _SIFT_BYTES = 320
 """Per pixel of one photo."""
 _PHOTO_BYTES = 24
@@ -76,7 +77,17 @@ def _judgements(short_side: int) -> float:
 
 
 def _judging_seconds(device: str) -> float:
-    """Seconds to judge one pixel against one source, as tried."""
+    """Seconds to judge one pixel against one source.
+
+    Not tried out on a processor: its threads may just then wait for those of other work.
+    """
+    if torch.device(device).type == "cpu":
+        return _JUDGING_SECONDS / torch.get_num_threads()
+    return try_judging(device)
+
+
+def try_judging(device: str) -> float:
+    """The same as found by judging a small picture on the device."""
     K = torch.tensor([[200.0, 0.0, 128.0], [0.0, 200.0, 96.0], [0.0, 0.0, 1.0]])
     poses = torch.eye(4).repeat(2, 1, 1)
     poses[1, 0, 3] = 0.1
@@ -91,7 +102,7 @@ def _judging_seconds(device: str) -> float:
     judge = MatchingCost(views[0], views[1:])
     planes = torch.zeros(3, _TRIAL_HEIGHT * _TRIAL_WIDTH, device=device)
     planes[0] = 1.0
-    shortest = math.inf  # of several: the first use of a device takes longer, and others disturb
+    shortest = math.inf  # of several: the first use of a device takes longer
     for _ in range(_TRIALS):
         began = time.perf_counter()
         float(judge(planes).sum())  # a number: so that it waits until the device is done
