@@ -10,9 +10,11 @@ from ..ops.sim3 import apply_sim3_to_gaussians
 from ..progress import Progress
 from ..render.gaussians import render_gaussians
 from ..render.rasterizers.base import Rasterized
+from ..render.rasterizers.registry import choose_rasterizer, make_rasterizer
+from ..render.threads import one_torch_thread
+from ..render.trial import prepare_rasterizer
 from ..trajectory.options import CameraPath
 from ..types import Gaussians
-from .threads import one_torch_thread
 
 
 @torch.no_grad()
@@ -43,11 +45,15 @@ def film_gaussians(
     scene_from_world, cameras = path.world_from_scene.inverse(), path.cameras.to(device)
     if background is not None:
         background = background.to(device)
+    rasterizer = choose_rasterizer("auto", device)
+    prepare_rasterizer(rasterizer, device, progress)
+    draw = make_rasterizer(rasterizer, device)
     with one_torch_thread(device):
         films = [
             render_gaussians(
                 apply_sim3_to_gaussians(scene_from_world, gaussians).to(device),
                 cameras,
+                rasterizer=draw,
                 background=background,
                 progress=progress,
             )

@@ -23,13 +23,14 @@ from ..progress import Progress, SilentProgress, Task, measure_usage
 from ..render.gaussians import render_gaussians
 from ..render.rasterizers.base import Rasterized, Rasterizer
 from ..render.rasterizers.registry import choose_rasterizer, make_rasterizer
+from ..render.threads import one_torch_thread
+from ..render.trial import prepare_rasterizer
 from ..types import CONFIDENT, FitResult, Gaussians, Scene, Views
 from .losses import depth_loss, photometric_loss
 from .placing import place_gaussians, view_depths
 from .poses import PoseRefinement
 from .sway import sway_around
 from .targets import Target, captured_targets, generated_targets
-from .threads import one_torch_thread
 
 logger = logging.getLogger("reconx")
 
@@ -123,6 +124,7 @@ def fit_gaussians(
     if options.train_on_generated and views is None:
         logger.info("Generated frames shall train, but none were given: photos train alone.")
     rasterizer = choose_rasterizer(options.rasterizer, device)
+    prepare_rasterizer(rasterizer, device, progress)
     draw = make_rasterizer(rasterizer, device)
     with measure_usage() as usage, one_torch_thread(device):
         fit = _Fit(scene, views, options, draw, device, progress)

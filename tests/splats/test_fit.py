@@ -11,10 +11,10 @@ from reconx.ops.projection import project_points
 from reconx.ops.se3 import se3_exp
 from reconx.progress import Preview
 from reconx.render.gaussians import render_gaussians
+from reconx.render.threads import one_torch_thread
 from reconx.splats.fit import FitOptions, fit_gaussians
 from reconx.splats.placing import place_gaussians
 from reconx.splats.sway import sway_around
-from reconx.splats.threads import one_torch_thread
 from reconx.types import FitResult, Gaussians, Scene, Views
 
 BUDGET = 2500
@@ -239,11 +239,12 @@ def test_progress_hears_every_step_and_picture(plane_scene: Scene):
     watcher = Watcher()
     views = views_like_photos(plane_scene, confidence=10.0)
     fit_gaussians(plane_scene, views, options=SHORT, progress=watcher)
-    assert watcher.stages == ["Placing Gaussians", "Fitting Gaussians", "Judging the fit"]
+    # The first fit of a process prepares the rasterizer before.
+    assert watcher.stages[-3:] == ["Placing Gaussians", "Fitting Gaussians", "Judging the fit"]
     for done, total in zip(watcher.done, watcher.totals, strict=True):
         assert done == sorted(done)
         assert done[-1] == total
-    assert watcher.done[1:] == [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5]]
+    assert watcher.done[-2:] == [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5]]
 
 
 def test_the_preview_sways_around_the_scene(plane_scene: Scene):
