@@ -4,7 +4,7 @@ from .requirements import explain_missing
 from .sockets import ComfyExtension, io
 
 try:
-    from . import doctor, export, photos, pointcloud, render, trajectory
+    from . import doctor, export, photos, pointcloud, render, splats, trajectory, video
 except ModuleNotFoundError as error:
     explain_missing(error)
     raise
@@ -17,6 +17,13 @@ NODES: list[type[io.ComfyNode]] = [
     pointcloud.TransformScene,
     trajectory.CameraPath,
     render.RenderPointCloud,
+    video.LoadBackbone,
+    video.GuidanceOptionsNode,
+    video.SampleViews,
+    video.ViewsFromFrames,
+    splats.FitGaussians,
+    splats.RenderGaussians,
+    splats.CompareViews,
     trajectory.CamerasToLoad3D,
     trajectory.CamerasToWanCamera,
     export.SaveScene,

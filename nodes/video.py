@@ -1,0 +1,291 @@
+"""Nodes that make frames along a camera path, and views of frames."""
+
+from torch import Tensor
+
+from ..reconx.render.edits import edit_renders
+from ..reconx.render.points import render_scene
+from ..reconx.types import PointRenders
+from ..reconx.video.base import GuidanceOptions
+from ..reconx.video.frames import views_from_frames
+from ..reconx.video.registry import BACKBONES, make_backbone
+from ..reconx.video.sample import sample_views
+from .convert import images_from_host, masks_from_host
+from .runtime import NodeProgress, host_device, library_call
+from .sockets import (
+    BackboneSocket,
+    CamerasSocket,
+    GuidanceSocket,
+    Parcel,
+    SceneSocket,
+    StructureSocket,
+    ViewsSocket,
+    io,
+    pack,
+)
+
+
+class LoadBackbone(io.ComfyNode):
+    """A name -> a video backbone."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node to the host."""
+        return io.Schema(
+            node_id="ReconX_LoadBackbone",
+            display_name="Load Video Backbone",
+            category="ReconX",
+            description="Choose who makes the frames between the photos.",
+            search_aliases=["video model", "warp", "view synthesis", "diffusion"],
+            is_experimental=True,
+            inputs=[
+                io.DynamicCombo.Input(
+                    "backbone",
+                    options=[io.DynamicCombo.Option(name, []) for name in BACKBONES],
+                    tooltip=" ".join(f"{name}: {spec.summary}" for name, spec in BACKBONES.items()),
+                ),
+            ],
+            outputs=[BackboneSocket.Output("backbone", tooltip="For Sample Views.")],
+        )
+
+    @classmethod
+    @library_call
+    def execute(cls, backbone: dict[str, str]) -> io.NodeOutput:
+        """Load the backbone."""
+        return io.NodeOutput(pack(make_backbone(backbone["backbone"])))
+
+
+class GuidanceOptionsNode(io.ComfyNode):
+    """Strengths -> guidance options."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node to the host."""
+        defaults = GuidanceOptions()
+        return io.Schema(
+            node_id="ReconX_GuidanceOptions",
+            display_name="Guidance Options",
+            category="ReconX",
+            description=(
+                "How strongly prompt, structure and point renders guide a video backbone. A "
+                "backbone ignores what it does not take; warp ignores all of it."
+            ),
+            search_aliases=["cfg", "guidance scale", "strength"],
+            is_experimental=True,
+            inputs=[
+                io.Float.Input(
+                    "text_strength",
+                    default=defaults.text_strength,
+                    min=0.0,
+                    max=30.0,
+                    step=0.1,
+                    tooltip=(
+                        "Classifier-free guidance on the prompt. Higher: closer to the prompt, "
+                        "harder contrasts; 1 switches it off and halves the time."
+                    ),
+                ),
+                io.Float.Input(
+                    "structure_strength",
+                    default=defaults.structure_strength,
+                    min=0.0,
+                    max=10.0,
+                    step=0.1,
+                    tooltip=(
+                        "Guidance on the 3D structure tokens. Higher: closer to the point cloud; "
+                        "1 costs nothing extra."
+                    ),
+                ),
+                io.Float.Input(
+                    "render_share",
+                    default=defaults.render_share,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip=(
+                        "Share of the denoising steps during which point renders hold the pixels "
+                        "that photos saw. Higher: truer to the points, their errors included; "
+                        "lower: smoother."
+                    ),
+                ),
+            ],
+            outputs=[GuidanceSocket.Output("guidance", tooltip="For Sample Views.")],
+        )
+
+    @classmethod
+    @library_call
+    def execute(cls, **strengths: float) -> io.NodeOutput:
+        """Collect the options."""
+        return io.NodeOutput(pack(GuidanceOptions(**strengths)))
+
+
+class SampleViews(io.ComfyNode):
+    """Backbone, scene and cameras -> a frame per camera."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node to the host."""
+        return io.Schema(
+            node_id="ReconX_SampleViews",
+            display_name="Sample Views",
+            category="ReconX",
+            description=(
+                "Make a frame for every camera of a path. Frames that are photos come back as the "
+                "photos."
+            ),
+            search_aliases=["novel view synthesis", "video diffusion", "interpolate", "keyframes"],
+            is_experimental=True,
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                BackboneSocket.Input("backbone", tooltip="Who makes the frames."),
+                SceneSocket.Input("scene", tooltip="What is filmed."),
+                CamerasSocket.Input("cameras", tooltip="One frame per camera, at their size."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFF,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip=(
+                        "Seeds every random choice; the same seed gives the same frames. warp "
+                        "makes none."
+                    ),
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=0,
+                    min=0,
+                    max=1000,
+                    tooltip=(
+                        "Denoising steps; 0 takes what suits the backbone. Higher: finer, and "
+                        "slower in proportion. warp does not denoise and ignores them."
+                    ),
+                ),
+                GuidanceSocket.Input(
+                    "guidance", optional=True, tooltip="Strengths; without it the defaults."
+                ),
+                io.Image.Input(
+                    "edited_renders",
+                    optional=True,
+                    tooltip=(
+                        "What Render Point Cloud gave for these cameras, edited: frames show the "
+                        "edit. Keep count and size. What you painted into holes counts only with "
+                        "holes connected, black there."
+                    ),
+                ),
+                io.Mask.Input(
+                    "holes",
+                    optional=True,
+                    tooltip=(
+                        "White: to be made up, whatever the points show. Black: as in the renders. "
+                        "Without it, the holes are the point cloud's own."
+                    ),
+                ),
+                StructureSocket.Input(
+                    "structure",
+                    optional=True,
+                    tooltip="The scene as tokens, for backbones that attend to them.",
+                ),
+            ],
+            outputs=[
+                ViewsSocket.Output("views", tooltip="Frames, cameras and confidence."),
+                io.Image.Output("images", tooltip="The frames, in the order of the path."),
+            ],
+        )
+
+    @classmethod
+    @library_call
+    def execute(
+        cls,
+        backbone: Parcel,
+        scene: Parcel,
+        cameras: Parcel,
+        seed: int,
+        steps: int,
+        guidance: Parcel | None = None,
+        edited_renders: Tensor | None = None,
+        holes: Tensor | None = None,
+        structure: Parcel | None = None,
+    ) -> io.NodeOutput:
+        """Make the frames."""
+        progress = NodeProgress(cls.hidden.unique_id)
+        views = sample_views(
+            backbone.value,
+            scene.value,
+            cameras.value,
+            renders=_edited(scene, cameras, edited_renders, holes, progress),
+            structure=structure.value if structure else None,
+            steps=steps or None,
+            guidance=guidance.value if guidance else None,
+            seed=seed,
+            device=host_device(),
+            progress=progress,
+        )
+        return io.NodeOutput(pack(views), views.frames)
+
+
+def _edited(
+    scene: Parcel,
+    cameras: Parcel,
+    images: Tensor | None,
+    holes: Tensor | None,
+    progress: NodeProgress,
+) -> PointRenders | None:
+    """The path's point renders with somebody's changes; None without any."""
+    if images is None and holes is None:
+        return None
+    plain = render_scene(
+        scene.value, cameras.value.cameras, device=host_device(), progress=progress
+    )
+    return edit_renders(
+        plain,
+        None if images is None else images_from_host(images),
+        None if holes is None else masks_from_host(holes),
+    )
+
+
+class ViewsFromFrames(io.ComfyNode):
+    """Frames of any sampler -> views."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node to the host."""
+        return io.Schema(
+            node_id="ReconX_ViewsFromFrames",
+            display_name="Views From Frames",
+            category="ReconX",
+            description=(
+                "Take the frames that any video model made along a camera path, so that they can "
+                "train a splat. Photos on the path come back as themselves."
+            ),
+            search_aliases=["video to views", "vace", "uni3c", "sampler frames"],
+            is_experimental=True,
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                io.Image.Input("frames", tooltip="One per camera of the path, in its order."),
+                CamerasSocket.Input(
+                    "cameras", tooltip="The path that the frames follow; they get its size."
+                ),
+                SceneSocket.Input("scene", tooltip="What they show."),
+            ],
+            outputs=[
+                ViewsSocket.Output(
+                    "views",
+                    tooltip="Frames with cameras; only what photos saw is trusted in the fit.",
+                ),
+                io.Image.Output(
+                    "images", tooltip="The frames at the path's size, with the photos."
+                ),
+            ],
+        )
+
+    @classmethod
+    @library_call
+    def execute(cls, frames: Tensor, cameras: Parcel, scene: Parcel) -> io.NodeOutput:
+        """Wrap the frames."""
+        views = views_from_frames(
+            images_from_host(frames),
+            scene.value,
+            cameras.value,
+            device=host_device(),
+            progress=NodeProgress(cls.hidden.unique_id),
+        )
+        return io.NodeOutput(pack(views), views.frames)
