@@ -44,6 +44,10 @@ class Parcel(NamedTuple):
     tensors: tuple[torch.Tensor, ...]
     """Its CPU tensors, each storage once, for the host's cache to count."""
 
+    def __repr__(self) -> str:
+        """Short, since the host writes a failed node's inputs into its report."""
+        return f"<{type(self.value).__name__}>"
+
 
 def pack(value: Any) -> Parcel:
     """Wrap a value of the library for a RECONX_* socket."""
