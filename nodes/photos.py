@@ -10,7 +10,7 @@ from ..reconx.photos.masking import mask_photos
 from ..reconx.photos.sources import list_photos
 from ..reconx.photos.video import photos_from_video
 from .convert import images_from_host, masks_from_host, video_frames, video_length
-from .runtime import NodeProgress, input_path, input_pictures, library_call
+from .runtime import NodeProgress, input_path, library_call
 from .sockets import PhotosSocket, io, pack
 
 _IMAGES = Path(__file__).resolve().parents[1] / "assets" / "sample-room" / "images"
@@ -44,7 +44,7 @@ class LoadPhotos(io.ComfyNode):
                     ],
                     tooltip=(
                         "Where the photos lie. sample-room: three photos that come with the pack. "
-                        "folder: every picture of a folder. files: pictures of the input directory."
+                        "folder: every picture of a folder. files: pictures by name, or uploaded."
                     ),
                 ),
                 _masks_input(),
@@ -171,8 +171,9 @@ def _sources(source: dict[str, Any]) -> list[Path]:
     """Files and folders that a `source` input names."""
     if source["source"] == "sample-room":
         return SAMPLE_ROOM
-    names = [source["folder"]] if source["source"] == "folder" else source["files"]
-    return [input_path(name) for name in names]
+    if source["source"] == "folder":
+        return [input_path(source["folder"])]
+    return [input_path(line) for line in source["files"].splitlines() if line.strip()]
 
 
 def _options(max_size: int, lens: dict[str, Any]) -> PhotoOptions:
@@ -207,16 +208,17 @@ def _folder_input() -> io.String.Input:
     )
 
 
-def _files_input() -> io.MultiCombo.Input:
-    return io.MultiCombo.Input(
+def _files_input() -> io.String.Input:
+    # Lines of text: inside a DynamicCombo the host's list of pictures takes one picture without
+    # upload, and its list of several is not drawn at all by its newer canvas.
+    return io.String.Input(
         "files",
-        options=input_pictures(),
-        default=[],
-        placeholder="Choose two or more photos",
-        chip=True,
+        default="",
+        multiline=True,
+        placeholder="One picture of the input directory per line",
         tooltip=(
-            "Pictures of ComfyUI's input directory, in the order in which they are chosen. The "
-            "first photo's camera is where the scene begins."
+            "Pictures of ComfyUI's input directory, one per line; the button below uploads some. "
+            "The first photo's camera is where the scene begins."
         ),
     )
 

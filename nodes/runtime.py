@@ -62,14 +62,6 @@ def input_path(name: str) -> Path:
     return path if path.is_absolute() else Path(folder_paths.get_annotated_filepath(str(path)))
 
 
-def input_pictures() -> list[str]:
-    """Names of the pictures in the host's input directory, as its own nodes list them."""
-    import folder_paths
-
-    names = [path.name for path in Path(folder_paths.get_input_directory()).iterdir()]
-    return sorted(folder_paths.filter_files_content_types(names, ["image"]))
-
-
 def saved_scenes() -> list[str]:
     """What may be loaded from the host's output and input directories, named as the host does."""
     import folder_paths
