@@ -146,3 +146,14 @@ def test_edits_show_and_what_is_erased_is_continued_from_around(plane_scene: Sce
     sure = untouched & (before.confidence[0] > FILLED)
     assert torch.equal(after.frames[0][sure], before.frames[0][sure])
     assert torch.equal(after.confidence[0][sure], before.confidence[0][sure])
+
+
+def test_holes_continue_what_was_painted(plane_scene: Scene) -> None:
+    path = make_path(plane_scene, PathOptions(kind="orbit", frames=1))
+    plain = render_scene(plane_scene, path.cameras)
+    red = torch.tensor([1.0, 0.0, 0.0])
+    hole = plain.hole.clone()
+    hole[:, 40:60, 40:70] = True
+    edited = edit_renders(plain, red.expand_as(plain.colour), hole)
+    views = sample_views(make_backbone("warp"), plane_scene, path, renders=edited)
+    assert (views.frames[0, 40:60, 40:70] - red).abs().max() < 0.01

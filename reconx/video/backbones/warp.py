@@ -5,6 +5,7 @@ Where the point renders were edited, the edit shows.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -59,9 +60,8 @@ class WarpBackbone:
         task = progress.start("Blending photos", len(request.cameras))
         frames, confidences = [], []
         for index in range(len(request.cameras)):
-            erased = _erased(request, index)
-            frame, confidence = _blend(sources, request.cameras[index], nearest[index], erased)
-            frame, confidence = _paint(request, index, frame, confidence)
+            edit = _Edit.of(request, index)
+            frame, confidence = _blend(sources, request.cameras[index], nearest[index], edit)
             frames.append(frame)
             confidences.append(confidence)
             task.update(index + 1, preview=lambda shown=frame: shown)
@@ -129,38 +129,34 @@ def _nearest_photos(scene: Scene, cameras: Cameras) -> list[list[int]]:
     return distance.argsort(dim=1, stable=True)[:, :NEIGHBOURS].tolist()
 
 
-def _erased(request: ClipRequest, index: int) -> Bool[Tensor, "height width"]:
-    """Where an edit of the renders took away what the points show."""
-    hole = request.renders.hole[index]
-    return torch.zeros_like(hole) if request.edited is None else hole & request.edited[index]
+class _Edit(NamedTuple):
+    """What somebody changed in one frame's renders."""
 
+    painted: Bool[Tensor, "height width"]
+    erased: Bool[Tensor, "height width"]
+    colour: Float[Tensor, "height width 3"]
+    confidence: Float[Tensor, "height width"]
 
-def _paint(
-    request: ClipRequest,
-    index: int,
-    frame: Float[Tensor, "height width 3"],
-    confidence: Float[Tensor, "height width"],
-) -> tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width"]]:
-    """A frame in which edits of the renders show, as sure as the renders are there."""
-    if request.edited is None:
-        return frame, confidence
-    painted = request.edited[index] & ~request.renders.hole[index]
-    return (
-        torch.where(painted[..., None], request.renders.colour[index], frame),
-        torch.where(painted, request.renders.confidence[index], confidence),
-    )
+    @staticmethod
+    def of(request: ClipRequest, index: int) -> "_Edit":
+        renders = request.renders
+        hole = renders.hole[index]
+        edited = torch.zeros_like(hole) if request.edited is None else request.edited[index]
+        return _Edit(
+            edited & ~hole, edited & hole, renders.colour[index], renders.confidence[index]
+        )
+
+    def paint(self, frame: Float[Tensor, "height width 3"]) -> Float[Tensor, "height width 3"]:
+        return torch.where(self.painted[..., None], self.colour, frame)
 
 
 def _blend(
-    sources: _Sources,
-    camera: Cameras,
-    views: list[int],
-    erased: Bool[Tensor, "height width"],
+    sources: _Sources, camera: Cameras, views: list[int], edit: _Edit
 ) -> tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width"]]:
     """One frame and its confidence; what is erased counts as never seen."""
     layers = [render_points(sources.clouds[view], camera) for view in views]
     depth, agrees = _merge_surfaces(layers)
-    seen = agrees.any(0) & ~erased
+    seen = agrees.any(0) & ~edit.erased
     points = unproject_depth(depth[None], camera)[0][seen]
     total = torch.zeros(len(points), 1)
     colour, confidence = torch.zeros(len(points), 3), torch.zeros(len(points), 1)
@@ -184,11 +180,12 @@ def _blend(
     seen[seen.clone()] = has_colour
     frame = torch.zeros(camera.height, camera.width, 3)
     frame[seen] = (colour / total)[has_colour].clamp(0, 1)
-    frame = fill_from_background(frame, depth, seen, sources.neutral)
-    small = close_gaps(seen[None], SMALL_GAP)[0] & ~erased
+    # Painted before, so that holes continue what was painted; and after, over holes themselves.
+    frame = fill_from_background(edit.paint(frame), depth, seen, sources.neutral)
+    small = close_gaps(seen[None], SMALL_GAP)[0] & ~edit.erased
     certainty = torch.where(small, FILLED, 1.0)
     certainty[seen] = (confidence / total)[has_colour, 0]
-    return frame, certainty
+    return edit.paint(frame), torch.where(edit.painted, edit.confidence, certainty)
 
 
 def _merge_surfaces(
