@@ -206,6 +206,11 @@ class Host:
             self._process = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    @property
+    def address(self) -> str:
+        """Where a browser finds it."""
+        return f"http://127.0.0.1:{self._port}/"
+
     def queue(self, prompt: Prompt) -> Job:
         """Queue a graph in API format.
 
@@ -238,10 +243,6 @@ class Host:
     def history(self, job_id: str) -> dict[str, Any] | None:
         """What the host keeps of an ended prompt; None while it has not ended."""
         return self._ask("GET", f"/history/{job_id}")[1].get(job_id)
-
-    def forget_results(self) -> None:
-        """Let the host drop every cached result; done once the queue has been idle for a moment."""
-        self._ask("POST", "/free", {"free_memory": True})
 
     def memory_megabytes(self) -> float:
         """Resident memory of the process."""

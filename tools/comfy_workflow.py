@@ -71,11 +71,12 @@ def to_prompt(workflow: Json, schemas: Schemas) -> Prompt:
 
     Subgraphs are flattened as the browser does it: ids of inner nodes are `outer:inner`.
     """
-    subgraphs = {part["id"]: part for part in workflow.get("definitions", {}).get("subgraphs", [])}
+    definitions = workflow.get("definitions", {}).get("subgraphs", [])
+    subgraphs = {definition["id"]: definition for definition in definitions}
     prompt: Prompt = {}
     for scope in _Scope(workflow, schemas, subgraphs).all():
         for node in scope.runnable():
-            title = node.get("title") or scope.schema(node)["display_name"]
+            title = node.get("title") or scope.schema(node).get("display_name", node["type"])
             prompt[scope.path(node["id"])] = {
                 "class_type": node["type"],
                 "inputs": scope.inputs(node),
@@ -91,8 +92,13 @@ def to_prompt(workflow: Json, schemas: Schemas) -> Prompt:
 
 
 def is_link(value: Any) -> bool:
-    """Whether an input of the API format comes from another node."""
-    return isinstance(value, list)
+    """Whether an input of the API format comes from another node: a node id and an output."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and isinstance(value[1], int)
+    )
 
 
 def read_widgets(schema: Json, values: list[Any]) -> tuple[list[Widget], list[Any]]:
