@@ -229,6 +229,7 @@ class CompareViews(io.ComfyNode):
             description="Measure how alike two batches of pictures are; show where they differ.",
             search_aliases=["psnr", "ssim", "difference", "metrics", "quality", "evaluate"],
             is_experimental=True,
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Image.Input("images", tooltip="Pictures to judge."),
                 io.Image.Input(
@@ -257,6 +258,9 @@ class CompareViews(io.ComfyNode):
     @library_call
     def execute(cls, images: Tensor, reference: Tensor) -> io.NodeOutput:
         """Compare the pictures."""
-        return io.NodeOutput(
-            *compare_pictures(images_from_host(images), images_from_host(reference))
+        compared = compare_pictures(
+            images_from_host(images),
+            images_from_host(reference),
+            progress=NodeProgress(cls.hidden.unique_id),
         )
+        return io.NodeOutput(*compared)

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..checks import check_range, check_shape
 from ..errors import InputError
 from ..ops.metrics import psnr, ssim
+from ..progress import Progress, SilentProgress
 from .colour_maps import GLOW, apply_colour_map
 
 BRIGHTEST = 0.25
@@ -32,8 +33,15 @@ class Comparison(NamedTuple):
 def compare_pictures(
     first: Float[Tensor, "picture height width 3"],
     second: Float[Tensor, "picture_2 height_2 width_2 3"],
+    *,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Measure how alike pictures are, pair by pair, and draw each pair.
+
+    Args:
+        first: In [0, 1]; what lies beyond is clipped.
+        second: As many, as large.
+        progress: Told after every pair; may raise to stop.
 
     Raises:
         InputError: If counts or sizes differ, or there is no picture.
@@ -47,11 +55,13 @@ def compare_pictures(
         )
     gap = first.new_zeros(first.shape[1], GAP, 3)
     drawn, similarity = [], 0.0
+    task = (progress or SilentProgress()).start("Comparing pictures", len(first))
     for one, other in zip(first.clamp(0, 1), second.clamp(0, 1), strict=True):
         difference = apply_colour_map((one - other).abs().mean(dim=-1) / BRIGHTEST, GLOW)
         drawn.append(torch.cat([one, gap, other, gap, difference], dim=1))
         # One by one: the windows of a whole film at once would fill the memory.
         similarity += ssim(one[None], other[None]) / len(first)
+        task.update(len(drawn))
     quality = psnr(first.clamp(0, 1), second.clamp(0, 1))
     return Comparison(psnr=quality, ssim=similarity, pictures=torch.stack(drawn))
 

@@ -1,5 +1,7 @@
 """Points to pictures with holes: a z-buffer of surface patches, in plain torch on any device."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch.nn import functional
 
 from ..ops.image import close_gaps
 from ..ops.projection import project_points
-from ..progress import Progress, SilentProgress
+from ..progress import Progress, SilentProgress, run_interruptibly
 from ..types import CONFIDENT, Cameras, PointRenders, Scene
 from .cloud import PointCloud, scene_cloud, surface_facing
 
@@ -52,12 +54,18 @@ def render_points(
     Args:
         cloud: On the device that shall do the work.
         cameras: One per frame.
-        progress: Told after each frame.
+        progress: Told after each frame; may raise to stop, even within a frame.
 
     Returns:
         Renders, on the CPU.
     """
-    task = (progress or SilentProgress()).start("Rendering points", len(cameras))
+    if progress is None:
+        return _render_frames(cloud, cameras, SilentProgress())
+    return run_interruptibly(partial(_render_frames, cloud, cameras), progress)
+
+
+def _render_frames(cloud: PointCloud, cameras: Cameras, progress: Progress) -> PointRenders:
+    task = progress.start("Rendering points", len(cameras))
     frames = []
     for frame in range(len(cameras)):
         frames.append(_render_frame(cloud, cameras[frame]))

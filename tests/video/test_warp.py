@@ -1,9 +1,11 @@
 from dataclasses import replace
 
+import pytest
 import torch
 
 from reconx.ops.metrics import psnr
 from reconx.ops.photos import select_photos
+from reconx.progress import Preview
 from reconx.render.edits import edit_renders
 from reconx.render.points import render_scene
 from reconx.trajectory.options import CameraPath, PathOptions
@@ -157,3 +159,26 @@ def test_holes_continue_what_was_painted(plane_scene: Scene) -> None:
     edited = edit_renders(plain, red.expand_as(plain.colour), hole)
     views = sample_views(make_backbone("warp"), plane_scene, path, renders=edited)
     assert (views.frames[0, 40:60, 40:70] - red).abs().max() < 0.01
+
+
+def test_blending_stops_within_a_frame(plane_scene: Scene) -> None:
+    class Stopping:
+        """Stops at its third report while the first frame is blended."""
+
+        def __init__(self) -> None:
+            self.heard = 0
+            self.stage = ""
+
+        def start(self, stage: str, total: int) -> "Stopping":
+            self.stage = stage
+            return self
+
+        def update(self, done: int, preview: Preview | None = None) -> None:
+            assert self.stage == "Rendering points" or done == 0
+            self.heard += self.stage == "Blending photos"
+            if self.heard == 3:
+                raise KeyboardInterrupt
+
+    path = make_path(plane_scene, PathOptions(kind="orbit", frames=4))
+    with pytest.raises(KeyboardInterrupt):
+        sample_views(make_backbone("warp"), plane_scene, path, progress=Stopping())

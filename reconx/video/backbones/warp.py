@@ -4,7 +4,9 @@ No weights, nothing invented: what no photo saw is continued from the background
 Where the point renders were edited, the edit shows.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,7 +17,7 @@ from torch.nn import functional
 from ...ops.image import close_gaps, resize_masks
 from ...ops.photos import resize_photos
 from ...ops.projection import project_points, sample_image, unproject_depth, world_to_camera
-from ...progress import Progress
+from ...progress import Progress, run_interruptibly
 from ...render.cloud import PointCloud, scene_cloud
 from ...render.points import SAME_SURFACE, render_points
 from ...trajectory.focus import camera_distances, median_depth
@@ -55,13 +57,18 @@ class WarpBackbone:
 
     def generate_clip(self, request: ClipRequest, progress: Progress) -> Clip:
         """Blend every frame; keyframes show themselves where they are valid."""
+        return run_interruptibly(partial(self._generate, request), progress)
+
+    def _generate(self, request: ClipRequest, progress: Progress) -> Clip:
+        """On a thread of its own: one large frame can take seconds."""
         sources = _Sources.of(request)
         nearest = _nearest_photos(request.scene, request.cameras)
         task = progress.start("Blending photos", len(request.cameras))
         frames, confidences = [], []
         for index in range(len(request.cameras)):
             edit = _Edit.of(request, index)
-            frame, confidence = _blend(sources, request.cameras[index], nearest[index], edit)
+            alive = partial(task.update, index)
+            frame, confidence = _blend(sources, request.cameras[index], nearest[index], edit, alive)
             frames.append(frame)
             confidences.append(confidence)
             task.update(index + 1, preview=lambda shown=frame: shown)
@@ -151,10 +158,20 @@ class _Edit(NamedTuple):
 
 
 def _blend(
-    sources: _Sources, camera: Cameras, views: list[int], edit: _Edit
+    sources: _Sources,
+    camera: Cameras,
+    views: list[int],
+    edit: _Edit,
+    alive: Callable[[], None],
 ) -> tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width"]]:
-    """One frame and its confidence; what is erased counts as never seen."""
-    layers = [render_points(sources.clouds[view], camera) for view in views]
+    """One frame and its confidence; what is erased counts as never seen.
+
+    Calls `alive` a few times, so that work which nobody waits for any more ends soon.
+    """
+    layers = []
+    for view in views:
+        layers.append(render_points(sources.clouds[view], camera))
+        alive()
     depth, agrees = _merge_surfaces(layers)
     seen = agrees.any(0) & ~edit.erased
     points = unproject_depth(depth[None], camera)[0][seen]
@@ -175,6 +192,7 @@ def _blend(
         total += weight
         colour += weight * sampled[:, :3]
         confidence += weight * certain[:, None]
+        alive()
 
     has_colour = total[:, 0] > 0
     seen[seen.clone()] = has_colour
