@@ -356,3 +356,19 @@ def _plain_environment() -> dict[str, str]:
     """This process's environment without what would point the host's Python at our packages."""
     ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if name not in ours}
+
+
+def main() -> None:
+    """Say which host the tests marked `comfyui` will run in."""
+    try:
+        comfyui = find_comfyui()
+    except HostError as missing:
+        print(f"Tests in a real ComfyUI are skipped: {missing}.")
+    else:
+        version = (comfyui / "comfyui_version.py").read_text(encoding="utf-8").split('"')[-2]
+        python = find_python(comfyui)
+        print(f"Tests in a real ComfyUI run in {comfyui}, version {version}, with {python}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -15,9 +15,12 @@ import sys
 import time
 from pathlib import Path
 
-from comfy_events import Event
-from comfy_host import Host, HostError, Outcome, find_comfyui, find_python
-from comfy_workflow import Prompt, WorkflowError, read_workflow, set_input
+# The Python of ComfyUI's portable package does not look in a script's own folder.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from comfy_events import Event  # noqa: E402
+from comfy_host import Host, HostError, Outcome, find_comfyui, find_python  # noqa: E402
+from comfy_workflow import Prompt, WorkflowError, read_workflow, set_input  # noqa: E402
 
 PROGRESS_SECONDS = 2.0
 """Least time between two lines about one node's steps."""

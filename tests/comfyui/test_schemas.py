@@ -1,10 +1,12 @@
 """Every node is there, from this checkout, and saved workflows can rely on it."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from comfy_workflow import Schemas
+from comfy_workflow import DYNAMIC_COMBO, Schemas, specs
 from freeze_schemas import breaks, frozen_schemas, read_schemas
 
 pytestmark = pytest.mark.comfyui
@@ -26,16 +28,21 @@ def test_saved_workflows_stay_valid(schemas: Schemas) -> None:
     assert read_schemas() == live, "something is new: run python tools/freeze_schemas.py"
 
 
-def test_every_input_and_output_is_explained(schemas: Schemas) -> None:
-    bare = []
-    for name, info in frozen_schemas(schemas).items():
-        told = schemas[name]
-        bare += [f"{name}: output {i}" for i, tip in enumerate(told["output_tooltips"]) if not tip]
-        for part in ("required", "optional"):
-            inputs = told["input"].get(part, {})
-            bare += [f"{name}.{id}" for id, spec in inputs.items() if not spec[1].get("tooltip")]
-        assert told["category"] == "ReconX"
-        assert told["description"], info["name"]
-        assert told["search_aliases"], info["name"]
-        assert (ROOT / "nodes" / "web" / "docs" / f"{name}.md").is_file(), f"no help for {name}"
+def explained_inputs(inputs: dict[str, Any], prefix: str) -> Iterator[tuple[str, bool]]:
+    """(name, whether it has a tooltip) of every input, a DynamicCombo's children too."""
+    for name, kind, options in specs(inputs):
+        yield prefix + name, bool(options.get("tooltip"))
+        for choice in options["options"] if kind == DYNAMIC_COMBO else []:
+            yield from explained_inputs(choice["inputs"], f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize("name", read_schemas())
+def test_everything_is_explained(schemas: Schemas, name: str) -> None:
+    told = schemas[name]
+    bare = [f"output {i}" for i, tip in enumerate(told["output_tooltips"]) if not tip]
+    bare += [input for input, explained in explained_inputs(told["input"], "") if not explained]
     assert bare == []
+    assert told["category"] == "ReconX"
+    assert told["description"]
+    assert told["search_aliases"]
+    assert (ROOT / "nodes" / "web" / "docs" / f"{name}.md").is_file()
