@@ -201,23 +201,21 @@ class SampleViews(io.ComfyNode):
         seed: int,
         steps: int,
         guidance: Parcel | None = None,
-        edited_renders: Tensor | None = None,
-        holes: Tensor | None = None,
         structure: Parcel | None = None,
+        **edits: Tensor,
     ) -> io.NodeOutput:
         """Make the frames."""
-        progress = NodeProgress(cls.hidden.unique_id)
         views = sample_views(
             backbone.value,
             scene.value,
             cameras.value,
-            renders=_edited(scene, cameras, edited_renders, holes, progress),
+            renders=_edited(scene, cameras, edits, NodeProgress(cls.hidden.unique_id)),
             structure=structure.value if structure else None,
             steps=steps or None,
             guidance=guidance.value if guidance else None,
             seed=seed,
             device=host_device(),
-            progress=progress,
+            progress=NodeProgress(cls.hidden.unique_id),
         )
         return io.NodeOutput(pack(views), views.frames)
 
@@ -225,11 +223,11 @@ class SampleViews(io.ComfyNode):
 def _edited(
     scene: Parcel,
     cameras: Parcel,
-    images: Tensor | None,
-    holes: Tensor | None,
+    edits: dict[str, Tensor],
     progress: NodeProgress,
 ) -> PointRenders | None:
     """The path's point renders with somebody's changes; None without any."""
+    images, holes = edits.get("edited_renders"), edits.get("holes")
     if images is None and holes is None:
         return None
     plain = render_scene(
