@@ -66,11 +66,13 @@ def test_points_are_where_they_should_be(scene, plane_scene):
     assert error[measured].median() < 0.01
 
 
-def test_world_from_scene_leads_back_to_the_sparse_world(scene, sparse):
-    back = apply_sim3_to_cameras(scene.world_from_scene, scene.cameras)
-    torch.testing.assert_close(
-        back.camera_to_world, sparse.cameras.camera_to_world, atol=1e-4, rtol=1e-4
-    )
+def test_without_given_poses_the_world_is_the_sparse_one_stood_upright(scene, sparse):
+    back = apply_sim3_to_cameras(scene.world_from_scene, scene.cameras).camera_to_world
+    found = sparse.cameras.camera_to_world
+    turn = back[0, :3, :3] @ found[0, :3, :3].mT
+    torch.testing.assert_close(turn @ found[:, :3], back[:, :3], atol=1e-4, rtol=1e-4)
+    up = scene.world_from_scene.rotation @ scene.up
+    torch.testing.assert_close(up, torch.tensor([0.0, -1.0, 0.0]), atol=1e-5, rtol=0)
 
 
 def test_given_poses_come_back(plane_scene, sparse):

@@ -15,7 +15,7 @@ from ...ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points, fit_sim3_to
 from ...progress import Progress
 from ...types import CONFIDENT, Cameras, Photos, Scene, SceneSource, Sim3
 from ..estimators.base import GeometryOptions
-from ..upright import estimate_up
+from ..upright import estimate_up, stand_upright
 from .dense import DepthMaps, StereoInput, estimate_depth
 from .fill import fill_depth
 from .neighbours import choose_sources, sparse_depths
@@ -114,7 +114,8 @@ def _normalised(
     )
     points = apply_sim3_to_points(to_scene, unproject_depth(maps.depth, cameras))
     scene_cameras = apply_sim3_to_cameras(to_scene, cameras)
-    return Scene(
+    given = _given_world(photos, scene_cameras)
+    scene = Scene(
         photos=photos,
         photo_cameras=replace(
             scene_cameras,
@@ -127,13 +128,15 @@ def _normalised(
         confidence=maps.confidence,
         valid=maps.depth.isfinite(),
         up=estimate_up(scene_cameras),
-        world_from_scene=_way_back(photos, scene_cameras, to_scene),
+        world_from_scene=to_scene.inverse() if given is None else given,
         source=source,
     )
+    # Nobody has said where the world is, so it may as well stand upright in a viewer.
+    return stand_upright(scene, "cameras") if given is None else scene
 
 
-def _way_back(photos: Photos, cameras: Cameras, to_scene: Sim3) -> Sim3:
-    """To the user's poses where at least two were given, else to the sparse points' frame."""
+def _given_world(photos: Photos, cameras: Cameras) -> Sim3 | None:
+    """The way to the user's poses, where at least two were given."""
     if photos.prior is not None and photos.prior.camera_to_world is not None:
         given = photos.prior.camera_to_world
         index = given.isfinite().all(dim=(1, 2)).nonzero()[:, 0]
@@ -141,7 +144,7 @@ def _way_back(photos: Photos, cameras: Cameras, to_scene: Sim3) -> Sim3:
             return fit_sim3_to_cameras(
                 cameras[index], replace(cameras[index], camera_to_world=given[index])
             )
-    return to_scene.inverse()
+    return None
 
 
 def _depth_warnings(maps: DepthMaps, photos: Photos) -> tuple[str, ...]:
