@@ -110,7 +110,7 @@ def test_a_saved_canvas_gives_the_graph_that_the_browser_made(path: Path) -> Non
 
 def test_every_node_has_a_saved_canvas() -> None:
     ours = {name for name in SCHEMAS if name.startswith("ReconX_")}
-    assert {path.stem for path in CANVASES} == ours
+    assert {path.stem for path in CANVASES} == ours, "run python tools/freeze_canvases.py"
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
