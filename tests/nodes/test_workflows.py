@@ -117,7 +117,14 @@ def test_every_node_has_a_saved_canvas() -> None:
 def test_a_shipped_workflow_fits_the_schemas(path: Path) -> None:
     prompt = to_prompt(load(path), SCHEMAS)
     assert any(node["class_type"].startswith("ReconX_") for node in prompt.values())
-    assert list(problems(prompt)) == []
+    assert {problem.split(": ")[1] for problem in problems(prompt)} == _unwired(path)
+
+
+def _unwired(path: Path) -> set[str]:
+    """A subgraph's own inputs are wired by whoever uses it."""
+    if path.parent.name == "example_workflows":
+        return set()
+    return {f"lacks {slot['name']}" for node in load(path)["nodes"] for slot in node["inputs"]}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
