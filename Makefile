@@ -6,15 +6,19 @@ OUTPUT ?= out/demo
 QUALITY ?= draft
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-comfyui lint clean
 
 demo: .venv/.runtime
 	$(BIN)/python -m reconx reconstruct $(PHOTOS) --output $(OUTPUT) --quality $(QUALITY) --overwrite
 	@echo "Done. Look at $(OUTPUT)/overview.png first; open $(OUTPUT)/splats.ply in any splat viewer."
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -m "not comfyui"
 	@echo "Done. What each test proves stands in tests/, one folder per folder of reconx/."
+
+# Skips, and says so, where no ComfyUI is found.
+test-comfyui: .venv/.dev
+	$(BIN)/python -m pytest -q -rs -m comfyui
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
