@@ -6,6 +6,7 @@ The host sends unfragmented, unmasked frames and no pings, so this reads just th
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import queue
@@ -54,10 +55,8 @@ class EventStream:
 
     def close(self) -> None:
         """Hang up, which also ends the reading thread."""
-        try:
+        with contextlib.suppress(OSError):  # The host has hung up first.
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:  # The host has hung up first.
-            pass
         self._socket.close()
 
     def _open(self, port: int, client_id: str) -> None:
@@ -78,15 +77,12 @@ class EventStream:
             pass
 
     def _read(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # Closed from either side: how every stream ends.
             for code, payload in self._frames():
                 event = _event(code, payload)
                 if event is not None:
                     self._events.put(event)
-        except OSError:  # Closed from either side, which is how every stream ends.
-            pass
-        finally:
-            self._events.put(None)
+        self._events.put(None)
 
     def _frames(self) -> Iterator[tuple[int, bytes]]:
         while len(head := self._bytes.read(2)) == 2:
