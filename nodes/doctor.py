@@ -4,6 +4,7 @@ import time
 
 from ..reconx.doctor import describe_system
 from .runtime import NodeProgress, host_device, host_version, library_call
+from .schema import node_schema
 from .sockets import io, ui
 
 
@@ -13,16 +14,14 @@ class Doctor(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_Doctor",
             display_name="ReconX Doctor",
-            category="ReconX",
             description=(
                 "Versions, device, rasterizer, estimators and video backbones: what works here, "
                 "and the exact command for what is missing. Put it into every bug report."
             ),
             search_aliases=["diagnose", "version", "install", "requirements", "missing", "debug"],
-            is_experimental=True,
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[],

@@ -7,6 +7,7 @@ from ..reconx.saving import FORMATS, load_scene, save_scene
 from ..reconx.types import Gaussians, Sim3
 from .convert import splat_from_host, splat_to_host
 from .runtime import NodeProgress, input_path, library_call, new_output, nothing, saved_scenes
+from .schema import node_schema
 from .sockets import Parcel, PhotosSocket, SceneSocket, io, pack, ui
 
 
@@ -16,16 +17,14 @@ class SaveScene(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_SaveScene",
             display_name="Save Scene",
-            category="ReconX",
             description=(
                 "Save a scene, and its splat if there is one, for Load Scene or for programs that "
                 "train splats and radiance fields from posed photos."
             ),
             search_aliases=["export", "colmap", "nerfstudio", "transforms.json", "safetensors"],
-            is_experimental=True,
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
@@ -69,16 +68,14 @@ class LoadScene(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_LoadScene",
             display_name="Load Scene",
-            category="ReconX",
             description=(
                 "Load what Save Scene wrote. A nerfstudio or COLMAP folder of another program "
                 "gives its photos with their cameras, for Build Point Cloud."
             ),
             search_aliases=["import", "colmap", "nerfstudio", "transforms.json", "posed photos"],
-            is_experimental=True,
             inputs=[
                 io.Combo.Input(
                     "file",

@@ -11,6 +11,7 @@ from ..reconx.photos.sources import list_photos
 from ..reconx.photos.video import photos_from_video
 from .convert import images_from_host, masks_from_host, video_frames, video_length
 from .runtime import NodeProgress, input_path, library_call
+from .schema import long_side_input, node_schema
 from .sockets import PhotosSocket, io, pack
 
 _IMAGES = Path(__file__).resolve().parents[1] / "assets" / "sample-room" / "images"
@@ -23,16 +24,14 @@ class LoadPhotos(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_LoadPhotos",
             display_name="Load Photos",
-            category="ReconX",
             description=(
                 "Load two or more photos of one place, taken from different spots. Keeps what EXIF "
                 "tells of the lens."
             ),
             search_aliases=["load image batch", "photo folder", "reconstruct", "exif"],
-            is_experimental=True,
             inputs=[
                 _max_size_input(),
                 io.DynamicCombo.Input(
@@ -81,13 +80,11 @@ class PhotosFromImages(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_PhotosFromImages",
             display_name="Photos From Images",
-            category="ReconX",
             description="Take a batch of images for photos of one place, from different spots.",
             search_aliases=["images to photos", "batch to photos", "multi view"],
-            is_experimental=True,
             inputs=[
                 io.Image.Input(
                     "images", tooltip="Two or more pictures of one place, taken by one lens."
@@ -118,16 +115,14 @@ class PhotosFromVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_PhotosFromVideo",
             display_name="Photos From Video",
-            category="ReconX",
             description=(
                 "Take the sharpest frame of each stretch of a video in which the camera moves "
                 "through a place."
             ),
             search_aliases=["video frames", "extract frames", "sharpest frames", "keyframes"],
-            is_experimental=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Video.Input(
@@ -183,16 +178,12 @@ def _options(max_size: int, lens: dict[str, Any]) -> PhotoOptions:
 
 
 def _max_size_input() -> io.Int.Input:
-    return io.Int.Input(
+    return long_side_input(
         "max_size",
+        "Long side in pixels to which larger photos are shrunk. Higher: cameras are found more "
+        "precisely; time and memory grow with its square.",
         default=1600,
-        min=64,
-        max=8192,
-        step=16,
-        tooltip=(
-            "Long side in pixels to which larger photos are shrunk. Higher: cameras are found more "
-            "precisely; time and memory grow with its square."
-        ),
+        most=8192,
     )
 
 

@@ -10,6 +10,7 @@ from ..reconx.geometry.upright import UP_RULES, stand_upright
 from ..reconx.trajectory.focus import find_focus
 from .convert import cloud_to_host
 from .runtime import NodeProgress, host_device, library_call, make_room
+from .schema import long_side_input, node_schema, seed_input
 from .sockets import Parcel, PhotosSocket, SceneSocket, io, pack
 
 
@@ -19,49 +20,32 @@ class BuildPointCloud(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_BuildPointCloud",
             display_name="Build Point Cloud",
-            category="ReconX",
             description=(
                 "Find where each photo was taken and how far every pixel is: one global point "
                 "cloud with a confidence per point."
             ),
             search_aliases=["structure from motion", "sfm", "colmap", "photogrammetry", "stereo"],
-            is_experimental=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
                 PhotosSocket.Input("photos", tooltip="Two or more photos of one place."),
-                io.Int.Input(
+                long_side_input(
                     "size",
+                    "Long side in pixels of the photos that later stages see. Higher: finer "
+                    "detail; time and memory grow with its square.",
                     default=512,
-                    min=64,
-                    max=4096,
-                    step=16,
-                    tooltip=(
-                        "Long side in pixels of the photos that later stages see. Higher: finer "
-                        "detail; time and memory grow with its square."
-                    ),
+                    most=4096,
                 ),
-                io.Int.Input(
+                long_side_input(
                     "depth_size",
+                    "Long side in pixels of the depth maps. Higher: more points and thinner "
+                    "structures; time grows with its square.",
                     default=512,
-                    min=64,
-                    max=4096,
-                    step=16,
-                    tooltip=(
-                        "Long side in pixels of the depth maps. Higher: more points and thinner "
-                        "structures; time grows with its square."
-                    ),
+                    most=4096,
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFF,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Seeds every random choice; the same seed gives the same cloud.",
-                ),
+                seed_input("Seeds every random choice; the same seed gives the same cloud."),
                 io.DynamicCombo.Input(
                     "estimator",
                     options=[io.DynamicCombo.Option("stereo", [])],
@@ -105,56 +89,17 @@ class TransformScene(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_TransformScene",
             display_name="Transform Scene",
-            category="ReconX",
             description=(
                 "Drop uncertain or far points, stand the world upright, and give it its true size."
             ),
             search_aliases=["crop point cloud", "level", "metric scale", "upright", "confidence"],
-            is_experimental=True,
             inputs=[
                 SceneSocket.Input("scene", tooltip="From Build Point Cloud or Load Scene."),
-                io.Float.Input(
-                    "min_confidence",
-                    default=1.0,
-                    min=1.0,
-                    max=10.0,
-                    step=0.1,
-                    tooltip=(
-                        "Points below this confidence are dropped. 1 keeps all, guessed ones have "
-                        "at most 2, measured ones 3 to 10. Higher: fewer, safer points."
-                    ),
-                ),
-                io.Float.Input(
-                    "crop_radius",
-                    default=0.0,
-                    min=0.0,
-                    max=1000.0,
-                    step=0.05,
-                    tooltip=(
-                        "Points farther than this from what the cameras look at are dropped. 1 is "
-                        "the median distance of what the first photo shows; 0 keeps all."
-                    ),
-                ),
-                io.Combo.Input(
-                    "up",
-                    options=list(UP_RULES),
-                    default="cameras",
-                    tooltip=(
-                        "What points up. cameras: trusts that the photos were held level; photo: "
-                        "one photo's own up; x to -z: that axis of the world as it is, which then "
-                        "stands upright in the viewers; keep: the world stays as it is."
-                    ),
-                ),
-                io.Int.Input(
-                    "up_photo",
-                    default=1,
-                    min=1,
-                    max=10000,
-                    tooltip="Number of the photo that is upright, from 1; only for up = photo.",
-                ),
+                *_trim_inputs(),
+                *_up_inputs(),
                 io.DynamicCombo.Input(
                     "scale",
                     options=[
@@ -195,6 +140,57 @@ class TransformScene(io.ComfyNode):
         if scale["scale"] == "distance":
             changed = scale_to_distance(changed, _known_distance(scale))
         return io.NodeOutput(pack(changed), cloud_to_host(changed))
+
+
+def _trim_inputs() -> list[io.Input]:
+    """Which points stay."""
+    return [
+        io.Float.Input(
+            "min_confidence",
+            default=1.0,
+            min=1.0,
+            max=10.0,
+            step=0.1,
+            tooltip=(
+                "Points below this confidence are dropped. 1 keeps all, guessed ones have "
+                "at most 2, measured ones 3 to 10. Higher: fewer, safer points."
+            ),
+        ),
+        io.Float.Input(
+            "crop_radius",
+            default=0.0,
+            min=0.0,
+            max=1000.0,
+            step=0.05,
+            tooltip=(
+                "Points farther than this from what the cameras look at are dropped. 1 is "
+                "the median distance of what the first photo shows; 0 keeps all."
+            ),
+        ),
+    ]
+
+
+def _up_inputs() -> list[io.Input]:
+    """What points up in the world."""
+    return [
+        io.Combo.Input(
+            "up",
+            options=list(UP_RULES),
+            default="cameras",
+            tooltip=(
+                "What points up. cameras: trusts that the photos were held level; photo: "
+                "one photo's own up; x to -z: that axis of the world as it is, which then "
+                "stands upright in the viewers; keep: the world stays as it is."
+            ),
+        ),
+        io.Int.Input(
+            "up_photo",
+            default=1,
+            min=1,
+            max=10000,
+            tooltip="Number of the photo that is upright, from 1; only for up = photo.",
+        ),
+    ]
 
 
 def _distance_inputs() -> list[io.Input]:

@@ -3,6 +3,7 @@
 from ..reconx.export.depth_frames import draw_depth_frames
 from ..reconx.render.points import render_scene
 from .runtime import NodeProgress, host_device, library_call
+from .schema import node_schema
 from .sockets import CamerasSocket, Parcel, SceneSocket, io
 
 
@@ -12,16 +13,14 @@ class RenderPointCloud(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_RenderPointCloud",
             display_name="Render Point Cloud",
-            category="ReconX",
             description=(
                 "Draw the measured points along a camera path, with a mask of what no photo saw: "
                 "control video and mask for any video model that takes them."
             ),
             search_aliases=["point render", "warp", "control video", "vace", "uni3c", "depth map"],
-            is_experimental=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
                 SceneSocket.Input("scene", tooltip="Whose measured points are drawn."),

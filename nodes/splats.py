@@ -13,6 +13,7 @@ from ..reconx.splats.fit import FitOptions, fit_gaussians
 from ..reconx.splats.report import report_text
 from .convert import colour_from_host, images_from_host, splat_from_host, splat_to_host
 from .runtime import NodeProgress, host_device, library_call, make_room, nothing
+from .schema import node_schema, seed_input
 from .sockets import CamerasSocket, Parcel, SceneSocket, ViewsSocket, io, pack
 
 
@@ -22,16 +23,14 @@ class FitGaussians(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_FitGaussians",
             display_name="Fit Splat",
-            category="ReconX",
             description=(
                 "Place 3D Gaussians on the point cloud and fit them until they look like the "
                 "photos, and like the frames as far as those are trusted."
             ),
             search_aliases=["gaussian splatting", "3dgs", "train splat", "optimize", "gaussians"],
-            is_experimental=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
                 SceneSocket.Input("scene", tooltip="Photos with cameras and points."),
@@ -131,14 +130,7 @@ def _fit_inputs() -> list[io.Input]:
             default=defaults.refine_poses,
             tooltip="Whether cameras are corrected as well, the first photo's excepted.",
         ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFF,
-            control_after_generate=io.ControlAfterGenerate.fixed,
-            tooltip="Seeds the order of the pictures; the same seed gives the same splat.",
-        ),
+        seed_input("Seeds the order of the pictures; the same seed gives the same splat."),
         io.Combo.Input(
             "rasterizer",
             options=["auto", *RASTERIZERS],
@@ -158,16 +150,14 @@ class RenderGaussians(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_RenderGaussians",
             display_name="Render Splat Along Path",
-            category="ReconX",
             description=(
                 "Draw a splat from every camera of a path, with all of its view-dependent colour "
                 "and the cameras' true lenses."
             ),
             search_aliases=["render gaussians", "splat video", "fly-through", "film splat"],
-            is_experimental=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Splat.Input(
@@ -222,13 +212,11 @@ class CompareViews(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_CompareViews",
             display_name="Compare Views",
-            category="ReconX",
             description="Measure how alike two batches of pictures are; show where they differ.",
             search_aliases=["psnr", "ssim", "difference", "metrics", "quality", "evaluate"],
-            is_experimental=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Image.Input("images", tooltip="Pictures to judge."),

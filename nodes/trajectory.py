@@ -14,6 +14,7 @@ from .convert import (
     viewer_placement,
 )
 from .runtime import library_call
+from .schema import node_schema
 from .sockets import CamerasSocket, Parcel, SceneSocket, io, pack
 
 ORBIT = [
@@ -56,59 +57,14 @@ class CameraPath(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_CameraPath",
             display_name="Camera Path",
-            category="ReconX",
             description="Lay a camera path through a scene: past every photo, around it, or free.",
             search_aliases=["trajectory", "camera motion", "orbit", "keyframes", "dolly"],
-            is_experimental=True,
             inputs=[
                 SceneSocket.Input("scene", tooltip="Where the path lies."),
-                io.Int.Input(
-                    "frames",
-                    default=49,
-                    min=1,
-                    max=10000,
-                    tooltip="Cameras of the path. More: a longer or slower film, and more work.",
-                ),
-                io.Combo.Input(
-                    "frame_rule",
-                    options=["any", "4k+1", "8k+1"],
-                    tooltip=(
-                        "Frame counts that your video model takes; others are rounded up. Wan, "
-                        "HunyuanVideo: 4k+1. LTX: 8k+1."
-                    ),
-                ),
-                io.Int.Input(
-                    "width",
-                    default=0,
-                    min=0,
-                    max=8192,
-                    step=8,
-                    tooltip=(
-                        "Pixels of a frame; 0 follows the height and the photos' shape. Another "
-                        "shape than the photos' shows their centre."
-                    ),
-                ),
-                io.Int.Input(
-                    "height",
-                    default=0,
-                    min=0,
-                    max=8192,
-                    step=8,
-                    tooltip="Pixels of a frame; 0 follows the width and the photos' shape.",
-                ),
-                io.Boolean.Input(
-                    "loop",
-                    default=False,
-                    tooltip="Whether the path leads back, so that the film can repeat for ever.",
-                ),
-                io.Combo.Input(
-                    "easing",
-                    options=["linear", "smooth"],
-                    tooltip="linear: an even pace. smooth: sets off and arrives slowly.",
-                ),
+                *_frame_inputs(),
                 io.DynamicCombo.Input(
                     "kind",
                     options=[
@@ -121,27 +77,7 @@ class CameraPath(io.ComfyNode):
                         "keyframes: through the cameras connected below, in their order."
                     ),
                 ),
-                io.Autogrow.Input(
-                    "keyframes",
-                    optional=True,
-                    template=io.Autogrow.TemplatePrefix(
-                        io.Load3DCamera.Input(
-                            "keyframe", optional=True, tooltip="A camera posed in a viewer."
-                        ),
-                        prefix="keyframe",
-                        min=0,
-                        max=50,
-                    ),
-                    tooltip="For the kind keyframes: two or more cameras posed in a viewer.",
-                ),
-                io.Load3DModelInfo.Input(
-                    "model_3d_info",
-                    optional=True,
-                    tooltip=(
-                        "From the keyframes' viewer: needed where the model was moved, turned, "
-                        "scaled or fitted there. Counts for all keyframes."
-                    ),
-                ),
+                *_keyframe_inputs(),
             ],
             outputs=[
                 CamerasSocket.Output("cameras", tooltip="One camera per frame."),
@@ -182,19 +118,85 @@ class CameraPath(io.ComfyNode):
         return io.NodeOutput(pack(path), len(path), *size, plan)
 
 
+def _frame_inputs() -> list[io.Input]:
+    """How many frames, how large, and at what pace."""
+    return [
+        io.Int.Input(
+            "frames",
+            default=49,
+            min=1,
+            max=10000,
+            tooltip="Cameras of the path. More: a longer or slower film, and more work.",
+        ),
+        io.Combo.Input(
+            "frame_rule",
+            options=["any", "4k+1", "8k+1"],
+            tooltip=(
+                "Frame counts that your video model takes; others are rounded up. Wan, "
+                "HunyuanVideo: 4k+1. LTX: 8k+1."
+            ),
+        ),
+        _side_input(
+            "width",
+            "Pixels of a frame; 0 follows the height and the photos' shape. Another shape than the "
+            "photos' shows their centre.",
+        ),
+        _side_input("height", "Pixels of a frame; 0 follows the width and the photos' shape."),
+        io.Boolean.Input(
+            "loop",
+            default=False,
+            tooltip="Whether the path leads back, so that the film can repeat for ever.",
+        ),
+        io.Combo.Input(
+            "easing",
+            options=["linear", "smooth"],
+            tooltip="linear: an even pace. smooth: sets off and arrives slowly.",
+        ),
+    ]
+
+
+def _side_input(name: str, tooltip: str) -> io.Int.Input:
+    return io.Int.Input(name, default=0, min=0, max=8192, step=8, tooltip=tooltip)
+
+
+def _keyframe_inputs() -> list[io.Input]:
+    """Cameras posed in a viewer, and what the user did to the model there."""
+    return [
+        io.Autogrow.Input(
+            "keyframes",
+            optional=True,
+            template=io.Autogrow.TemplatePrefix(
+                io.Load3DCamera.Input(
+                    "keyframe", optional=True, tooltip="A camera posed in a viewer."
+                ),
+                prefix="keyframe",
+                min=0,
+                max=50,
+            ),
+            tooltip="For the kind keyframes: two or more cameras posed in a viewer.",
+        ),
+        io.Load3DModelInfo.Input(
+            "model_3d_info",
+            optional=True,
+            tooltip=(
+                "From the keyframes' viewer: needed where the model was moved, turned, "
+                "scaled or fitted there. Counts for all keyframes."
+            ),
+        ),
+    ]
+
+
 class CamerasToLoad3D(io.ComfyNode):
     """One camera of a path -> the host's camera."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_CamerasToLoad3D",
             display_name="Cameras to Camera Info",
-            category="ReconX",
             description="Hand one camera of a path to the 3D viewers and renderers of ComfyUI.",
             search_aliases=["camera_info", "load3d camera", "viewer camera", "pose"],
-            is_experimental=True,
             inputs=[
                 CamerasSocket.Input("cameras", tooltip="The path."),
                 io.Int.Input(
@@ -235,13 +237,11 @@ class CamerasToWanCamera(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_CamerasToWanCamera",
             display_name="Cameras to Wan Camera",
-            category="ReconX",
             description="Steer Wan Fun Camera models along a camera path.",
             search_aliases=["wan camera embedding", "plucker", "pluecker", "camera control"],
-            is_experimental=True,
             inputs=[
                 CamerasSocket.Input(
                     "cameras", tooltip="4k+1 cameras; width and height multiples of 16."

@@ -11,6 +11,7 @@ from ..reconx.video.registry import BACKBONES, make_backbone
 from ..reconx.video.sample import sample_views
 from .convert import images_from_host, masks_from_host
 from .runtime import NodeProgress, host_device, library_call
+from .schema import node_schema, seed_input
 from .sockets import (
     BackboneSocket,
     CamerasSocket,
@@ -30,13 +31,11 @@ class LoadBackbone(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_LoadBackbone",
             display_name="Load Video Backbone",
-            category="ReconX",
             description="Choose who makes the frames between the photos.",
             search_aliases=["video model", "warp", "view synthesis", "diffusion"],
-            is_experimental=True,
             inputs=[
                 io.DynamicCombo.Input(
                     "backbone",
@@ -61,16 +60,14 @@ class GuidanceOptionsNode(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
         defaults = GuidanceOptions()
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_GuidanceOptions",
             display_name="Guidance Options",
-            category="ReconX",
             description=(
                 "How strongly prompt, structure and point renders guide a video backbone. A "
                 "backbone ignores what it does not take; warp ignores all of it."
             ),
             search_aliases=["cfg", "guidance scale", "strength"],
-            is_experimental=True,
             inputs=[
                 io.Float.Input(
                     "text_strength",
@@ -123,31 +120,22 @@ class SampleViews(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_SampleViews",
             display_name="Sample Views",
-            category="ReconX",
             description=(
                 "Make a frame for every camera of a path. Frames that are photos come back as the "
                 "photos."
             ),
             search_aliases=["novel view synthesis", "video diffusion", "interpolate", "keyframes"],
-            is_experimental=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
                 BackboneSocket.Input("backbone", tooltip="Who makes the frames."),
                 SceneSocket.Input("scene", tooltip="What is filmed."),
                 CamerasSocket.Input("cameras", tooltip="One frame per camera, at their size."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFF,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip=(
-                        "Seeds every random choice; the same seed gives the same frames. warp "
-                        "makes none."
-                    ),
+                seed_input(
+                    "Seeds every random choice; the same seed gives the same frames. warp "
+                    "makes none."
                 ),
                 io.Int.Input(
                     "steps",
@@ -162,23 +150,7 @@ class SampleViews(io.ComfyNode):
                 GuidanceSocket.Input(
                     "guidance", optional=True, tooltip="Strengths; without it the defaults."
                 ),
-                io.Image.Input(
-                    "edited_renders",
-                    optional=True,
-                    tooltip=(
-                        "What Render Point Cloud gave for these cameras, edited: frames show the "
-                        "edit. Keep count and size. What you painted into holes counts only with "
-                        "holes connected, black there."
-                    ),
-                ),
-                io.Mask.Input(
-                    "holes",
-                    optional=True,
-                    tooltip=(
-                        "White: to be made up, whatever the points show. Black: as in the renders. "
-                        "Without it, the holes are the point cloud's own."
-                    ),
-                ),
+                *_edit_inputs(),
                 StructureSocket.Input(
                     "structure",
                     optional=True,
@@ -220,6 +192,29 @@ class SampleViews(io.ComfyNode):
         return io.NodeOutput(pack(views), views.frames)
 
 
+def _edit_inputs() -> list[io.Input]:
+    """What somebody changed of the point renders."""
+    return [
+        io.Image.Input(
+            "edited_renders",
+            optional=True,
+            tooltip=(
+                "What Render Point Cloud gave for these cameras, edited: frames show the "
+                "edit. Keep count and size. What you painted into holes counts only with "
+                "holes connected, black there."
+            ),
+        ),
+        io.Mask.Input(
+            "holes",
+            optional=True,
+            tooltip=(
+                "White: to be made up, whatever the points show. Black: as in the renders. "
+                "Without it, the holes are the point cloud's own."
+            ),
+        ),
+    ]
+
+
 def _edited(
     scene: Parcel,
     cameras: Parcel,
@@ -246,16 +241,14 @@ class ViewsFromFrames(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        return io.Schema(
+        return node_schema(
             node_id="ReconX_ViewsFromFrames",
             display_name="Views From Frames",
-            category="ReconX",
             description=(
                 "Take the frames that any video model made along a camera path, so that they can "
                 "train a splat. Photos on the path come back as themselves."
             ),
             search_aliases=["video to views", "vace", "uni3c", "sampler frames"],
-            is_experimental=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Image.Input("frames", tooltip="One per camera of the path, in its order."),
