@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from reconx.geometry.stereo.dense import DepthMaps, StereoInput, estimate_depth
+from reconx.geometry.depth_maps import DepthMaps
+from reconx.geometry.stereo.dense import StereoInput, estimate_depth
 from reconx.ops.projection import camera_rays, project_points
 from reconx.ops.se3 import so3_exp
 from reconx.progress import SilentProgress

@@ -2,8 +2,8 @@
 
 import torch
 
-from reconx.geometry.stereo.dense import DepthMaps
-from reconx.geometry.stereo.fill import fill_depth, hides_measured
+from reconx.geometry.depth_maps import DepthMaps, hides_measured
+from reconx.geometry.fill import fill_depth
 from reconx.types import CONFIDENT, FILLED, Cameras
 
 WIDTH, HEIGHT, FOCAL = 64, 48, 60.0

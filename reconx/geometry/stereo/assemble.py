@@ -1,30 +1,24 @@
-"""From sparse points to a Scene: undistort, measure and fill depth, normalise.
+"""From sparse points to a Scene: undistort, measure and fill depth.
 
 Owns the order of the steps and what is said to the user of the result.
 """
 
 import logging
 import time
-from dataclasses import replace
 
-from ...errors import AlignmentFailed
-from ...ops.image import undistort_image
-from ...ops.photos import fit_size, resize_photos, select_photos
-from ...ops.projection import unproject_depth
-from ...ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points, fit_sim3_to_cameras
+from ...ops.photos import resize_photos, select_photos
 from ...progress import Progress
-from ...types import CONFIDENT, Cameras, Photos, Scene, SceneSource, Sim3
+from ...types import CONFIDENT, Photos, Scene, SceneSource
+from ..depth_maps import DepthMaps
 from ..estimators.base import GeometryOptions
-from ..upright import estimate_up, stand_upright
-from .dense import DepthMaps, StereoInput, estimate_depth
-from .fill import fill_depth
+from ..fill import fill_depth
+from ..scene import geometry_size, make_scene, undistort_photos
+from .dense import StereoInput, estimate_depth
 from .neighbours import choose_sources, sparse_depths
 from .sparse import SparseReconstruction
 
 logger = logging.getLogger("reconx")
 
-SIZE_MULTIPLE = 8
-"""Sides of pictures and pointmaps; the pyramid halves them without a rest."""
 MAX_SOURCES = 4
 """Views that one view is matched against."""
 LITTLE_MEASURED = 0.2
@@ -47,11 +41,8 @@ def assemble_scene(
     """
     began = time.perf_counter()
     selected = select_photos(photos, list(sparse.photo_index))
-    selected = undistort_photos(selected, sparse)
-    width, height = fit_size(photos.width, photos.height, options.fit_size, SIZE_MULTIPLE)
-    fitted = resize_photos(selected, width, height)
-    long_side = min(options.geometry_size, options.fit_size)
-    width, height = fit_size(photos.width, photos.height, long_side, SIZE_MULTIPLE)
+    selected = undistort_photos(selected, sparse.cameras, sparse.distortion)
+    width, height = geometry_size(photos, options)
     small = resize_photos(selected, width, height)
     cameras = sparse.cameras.resized(width, height)
     stereo = StereoInput(
@@ -74,77 +65,7 @@ def assemble_scene(
         },
         warnings=warnings,
     )
-    return _normalised(fitted, sparse.cameras, cameras, filled, source)
-
-
-def undistort_photos(photos: Photos, sparse: SparseReconstruction) -> Photos:
-    """The registered photos as pinhole cameras would have taken them, at the same size and K.
-
-    `valid` loses the border that the lens did not see. `to_original` keeps leading to the
-    original's frame, where it is exact but for the distortion.
-    """
-    if not sparse.distortion.any():
-        return photos
-    images, valid = photos.images.clone(), photos.valid.clone()
-    for view in range(len(photos)):
-        camera, distortion = sparse.cameras[view], sparse.distortion[view]
-        images[view], inside = undistort_image(photos.images[view], camera, distortion)
-        known, _ = undistort_image(photos.valid[view, ..., None].float(), camera, distortion)
-        valid[view] = inside & (known[..., 0] > 0.999)
-    prior = photos.prior
-    if prior is not None:
-        prior = replace(prior, distortion=None)
-    return replace(photos, images=images, valid=valid, prior=prior)
-
-
-def _normalised(
-    photos: Photos, full: Cameras, cameras: Cameras, maps: DepthMaps, source: SceneSource
-) -> Scene:
-    """Bring view 0 to the identity and its median depth to 1."""
-    known = maps.depth[0].isfinite()
-    if not known.any():
-        raise AlignmentFailed(
-            f"No depth was found in photo 1 ({photos.names[0]}): no other photo shows enough of "
-            "it. Add a photo taken one step to the side, or leave this one out."
-        )
-    rotation = cameras.camera_to_world[0, :3, :3].mT
-    scale = 1 / float(maps.depth[0][known].median())
-    to_scene = Sim3(
-        rotation=rotation, translation=-scale * (rotation @ cameras.centers[0]), scale=scale
-    )
-    points = apply_sim3_to_points(to_scene, unproject_depth(maps.depth, cameras))
-    scene_cameras = apply_sim3_to_cameras(to_scene, cameras)
-    given = _given_world(photos, scene_cameras)
-    scene = Scene(
-        photos=photos,
-        photo_cameras=replace(
-            scene_cameras,
-            K=full.resized(photos.width, photos.height).K,
-            width=photos.width,
-            height=photos.height,
-        ),
-        cameras=scene_cameras,
-        points=points,
-        confidence=maps.confidence,
-        valid=maps.depth.isfinite(),
-        up=estimate_up(scene_cameras),
-        world_from_scene=to_scene.inverse() if given is None else given,
-        source=source,
-    )
-    # Nobody has said where the world is, so it may as well stand upright in a viewer.
-    return stand_upright(scene, "cameras") if given is None else scene
-
-
-def _given_world(photos: Photos, cameras: Cameras) -> Sim3 | None:
-    """The way to the user's poses, where at least two were given."""
-    if photos.prior is not None and photos.prior.camera_to_world is not None:
-        given = photos.prior.camera_to_world
-        index = given.isfinite().all(dim=(1, 2)).nonzero()[:, 0]
-        if len(index) >= 2:
-            return fit_sim3_to_cameras(
-                cameras[index], replace(cameras[index], camera_to_world=given[index])
-            )
-    return None
+    return make_scene(selected, cameras, filled, source, options)
 
 
 def _depth_warnings(maps: DepthMaps, photos: Photos) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ import time
 
 import torch
 
-from ...ops.photos import fit_size
 from ...progress import CostEstimate
 from ...types import Cameras, Photos
 from ..estimators.base import GeometryOptions
-from .assemble import MAX_SOURCES, SIZE_MULTIPLE
+from ..scene import geometry_size
+from .assemble import MAX_SOURCES
 from .dense import MAX_SWEEP_STEPS, schedule
 from .matching import ALL_PAIRS_UP_TO, NEIGHBOURS
 from .matching_cost import MatchingCost, StereoView
@@ -48,8 +48,7 @@ def estimate_cost(photos: Photos, options: GeometryOptions) -> CostEstimate:
         InputError: If the device cannot be used.
     """
     count, pixels = len(photos), photos.width * photos.height
-    side = min(options.geometry_size, options.fit_size)
-    width, height = fit_size(photos.width, photos.height, side, SIZE_MULTIPLE)
+    width, height = geometry_size(photos, options)
     mapped = width * height
     partners = count - 1 if count <= ALL_PAIRS_UP_TO else 2 * NEIGHBOURS
     pairs = count * partners / 2

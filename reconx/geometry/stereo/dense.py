@@ -14,6 +14,7 @@ from ...ops.image import luminance, resize_images, resize_masks
 from ...ops.projection import pixel_centres
 from ...progress import Progress
 from ...types import CONFIDENT, Cameras
+from ..depth_maps import DepthMaps
 from .consistency import judge_depth
 from .matching_cost import MatchingCost, StereoView
 from .patchmatch import DepthRange, PlaneSearch, upsample
@@ -49,16 +50,6 @@ class Phase:
     rounds: int
     sigmas: tuple[float, ...]
     """Of the random changes, in pixels of parallax."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DepthMaps:
-    """Depth of each view."""
-
-    depth: Float[Tensor, "view h w"]
-    """z-depth in the cameras' units; NaN where none is known."""
-    confidence: Float[Tensor, "view h w"]
-    """>= 1; at least `CONFIDENT` where measured."""
 
 
 def estimate_depth(stereo: StereoInput, *, device: str, seed: int, progress: Progress) -> DepthMaps:

@@ -1,4 +1,4 @@
-"""Depth where stereo found none: from the background side, never across a depth edge.
+"""Depth where none was measured: from the background side, never across a depth edge.
 
 A fill that hides what another photo sees is worse than a hole, so filled points that would stand in
 front of another view's measured surface are dropped again. Sky is put on a far shell.
@@ -12,10 +12,9 @@ from scipy.sparse import csgraph
 from scipy.sparse.linalg import cg
 from torch import Tensor
 
-from ...ops.projection import inside_image, project_points, unproject_depth
-from ...progress import Progress, SilentProgress
-from ...types import CONFIDENT, FILLED, Cameras
-from .dense import DepthMaps
+from ..progress import Progress, SilentProgress
+from ..types import FILLED, Cameras
+from .depth_maps import DepthMaps, hides_measured
 
 SHELL_PERCENTILE = 99
 """Sky stands at this percentile of the measured depths."""
@@ -26,8 +25,6 @@ REACH_SHARE = 0.05
 is looked for up to twice as far around."""
 COLOUR_COST = 40.0
 """A step between pixels costs 1, plus this times their difference in colour (0 to 1)."""
-HIDING_SHARE = 0.02
-"""A filled point nearer than another view's measured surface by more than this share hides it."""
 SMOOTHING_STEPS = 200
 
 
@@ -41,7 +38,7 @@ def fill_depth(
     """Guess depth where none was measured.
 
     Args:
-        maps: What stereo measured.
+        maps: What is known; kept as it is.
         images: The views, for colour edges and sky.
         valid: Only these pixels are filled.
         cameras: At the maps' resolution.
@@ -49,20 +46,20 @@ def fill_depth(
 
     Returns:
         Maps with guesses of confidence 1 to `FILLED`; NaN where invalid, where a guess would hide
-        what another view measured, and in views without any measurement.
+        what another view measured, and in views of which nothing is known.
     """
-    measured = maps.confidence >= CONFIDENT
+    known = maps.depth.isfinite()
     depth, confidence = maps.depth.clone(), maps.confidence.clone()
     task = (progress or SilentProgress()).start("Filling gaps", len(cameras))
     for view in range(len(cameras)):
         task.update(view)
-        missing = valid[view] & ~measured[view]
-        if not measured[view].any() or not missing.any():
+        missing = valid[view] & ~known[view]
+        if not known[view].any() or not missing.any():
             continue
         guess, trust = _fill_view(
             maps.depth[view].numpy(),
             images[view].numpy(),
-            measured[view].numpy(),
+            known[view].numpy(),
             missing.numpy(),
         )
         filled = torch.where(missing, torch.from_numpy(guess), torch.nan)
@@ -71,28 +68,6 @@ def fill_depth(
         confidence[view] = torch.where(kept, torch.from_numpy(trust), confidence[view])
     task.update(len(cameras))
     return DepthMaps(depth=depth, confidence=confidence)
-
-
-def hides_measured(
-    depth: Float[Tensor, "h w"], view: int, maps: DepthMaps, cameras: Cameras
-) -> Bool[Tensor, "h w"]:
-    """True where a depth of one view stands in front of what another view measured."""
-    at = depth.isfinite()
-    points = unproject_depth(depth[None], cameras[view])[0][at]
-    hidden = torch.zeros(len(points), dtype=torch.bool)
-    for other in range(len(cameras)):
-        if other == view:
-            continue
-        camera = cameras[other]
-        pixels, z = project_points(points, camera.viewmats[0], camera.K[0])
-        lands = (z > 0) & inside_image(pixels, camera.width, camera.height)
-        column, row = pixels[lands].long().unbind(-1)
-        surface = maps.depth[other, row, column]
-        is_measured = maps.confidence[other, row, column] >= CONFIDENT
-        hidden[lands] |= is_measured & (z[lands] < surface * (1 - HIDING_SHARE))
-    result = torch.zeros_like(at)
-    result[at] = hidden
-    return result
 
 
 def _fill_view(
