@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -94,6 +95,30 @@ def make_scene(
     )
     # Nobody has said where the world is, so it may as well stand upright in a viewer.
     return stand_upright(scene, "cameras") if given is None else scene
+
+
+def replace_points(
+    scene: Scene, points: Float[Tensor, "view h w 3"], confidence: Float[Tensor, "view h w"]
+) -> Scene:
+    """The scene with other pointmaps, scaled anew; its place in the user's world stays.
+
+    Args:
+        scene: Photos and cameras stay as they are.
+        points: In the scene's frame; NaN where nothing stands. Some of view 0 do.
+        confidence: Of the points.
+    """
+    valid = points.isfinite().all(-1)
+    scale = 1 / float(points[0, ..., 2][valid[0]].median())
+    rescale = Sim3(rotation=torch.eye(3), translation=torch.zeros(3), scale=scale)
+    return replace(
+        scene,
+        points=apply_sim3_to_points(rescale, points),
+        confidence=torch.where(valid, confidence, 1.0),
+        valid=valid,
+        cameras=apply_sim3_to_cameras(rescale, scene.cameras),
+        photo_cameras=apply_sim3_to_cameras(rescale, scene.photo_cameras),
+        world_from_scene=scene.world_from_scene.compose(rescale.inverse()),
+    )
 
 
 def _given_world(photos: Photos, cameras: Cameras) -> Sim3 | None:

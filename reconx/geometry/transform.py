@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..checks import check_range
 from ..errors import InputError
-from ..ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
 from ..types import Scene, Sim3
+from .scene import replace_points
 
 SEARCH_PX = 2.0
 """A pixel takes the nearest measured point within so many pixels of the pointmap."""
@@ -70,18 +70,8 @@ def keep_points(scene: Scene, min_confidence: int | float, region: Ball | None =
             f"{min_confidence:g}" + (f" within radius {region.radius:g}" if region else "") + "; "
             "the scene's scale hangs on them. Lower the confidence threshold or raise the radius."
         )
-    scale = 1 / float(scene.points[0, ..., 2][valid[0]].median())
-    rescale = Sim3(rotation=torch.eye(3), translation=torch.zeros(3), scale=scale)
-    points = apply_sim3_to_points(rescale, scene.points)
-    return replace(
-        scene,
-        points=torch.where(valid[..., None], points, torch.nan),
-        confidence=torch.where(valid, scene.confidence, 1.0),
-        valid=valid,
-        cameras=apply_sim3_to_cameras(rescale, scene.cameras),
-        photo_cameras=apply_sim3_to_cameras(rescale, scene.photo_cameras),
-        world_from_scene=scene.world_from_scene.compose(rescale.inverse()),
-    )
+    points = torch.where(valid[..., None], scene.points, torch.nan)
+    return replace_points(scene, points, scene.confidence)
 
 
 def scale_to_distance(scene: Scene, known: KnownDistance) -> Scene:

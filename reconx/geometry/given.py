@@ -1,0 +1,260 @@
+"""Depth that another program has found: as a scene of its own, or for what a scene lacks.
+
+Owns how far such depth is trusted; how other programs write it down is known by their callers.
+"""
+
+import logging
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy import ndimage
+from torch import Tensor
+
+from ..checks import check_shape
+from ..errors import InputError
+from ..ops.photos import resize_photos
+from ..ops.projection import unproject_depth, world_to_camera
+from ..progress import Progress
+from ..types import CONFIDENT, FILLED, Cameras, Photos, Scene, SceneSource
+from .depth_maps import (
+    DepthMaps,
+    contradicted,
+    hides_measured,
+    off_surface,
+    resample_maps,
+)
+from .estimators.base import GeometryOptions
+from .fill import fill_depth
+from .scene import geometry_size, make_scene, replace_points
+
+logger = logging.getLogger("reconx")
+
+MOST_CONFIDENT = 10.0
+DOUBTED = 1.05
+DOUBTED_PERCENTILES = (10, 90)
+"""A network's confidence from which its depth counts, kept between these percentiles: as Depth
+Anything 3's own tools choose it."""
+LEAST_COMMON = 100
+"""Pixels, measured and given, that tell the scale between the two."""
+BLEND_SHARE = 0.05
+"""Of the long side: the way over which given depth bends to meet what was measured."""
+POOR_FIT = 0.15
+"""Given depth that differs more from what was measured, after scaling, earns a warning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenDepth:
+    """What another program says of the photos, in their order, at any resolution."""
+
+    depth: Float[Tensor, "view h w"]
+    """z-depth; NaN where unknown, as in the sky. Of one scale only if there are poses."""
+    confidence: Float[Tensor, "view h w"] | None = None
+    """The program's own, >= 1; None where it tells none."""
+    K: Float[Tensor, "view 3 3"] | None = None
+    """Intrinsics at the depth's resolution; pixel centres at +0.5."""
+    camera_to_world: Float[Tensor, "view 4 4"] | None = None
+    """Poses in a world of the depth's scale."""
+    estimator: str
+    """Who found it."""
+    licence: str
+    """Of the weights that found it."""
+
+    def __post_init__(self) -> None:
+        """Check that all parts speak of the same views."""
+        views, height, width = self.depth.shape
+        if self.confidence is not None:
+            check_shape("Confidence of given depth", self.confidence, views, height, width)
+        if self.K is not None:
+            check_shape("Intrinsics of given depth", self.K, views, 3, 3)
+        if self.camera_to_world is not None:
+            check_shape("Poses of given depth", self.camera_to_world, views, 4, 4)
+
+
+def scene_from_depth(
+    photos: Photos, given: GivenDepth, options: GeometryOptions, progress: Progress
+) -> Scene:
+    """Make a scene of depth with poses, or of the depth of one photo.
+
+    What a network is sure of counts as measured, unless it stands in front of what it is surer of
+    in another photo. Known poses of the photos (`photos.prior`) say where the world is; the
+    cameras themselves are the given ones.
+
+    Args:
+        photos: The very pictures that the depth was found in, as loaded.
+        given: Their depth.
+        options: Sizes; the pointmaps are never larger than the depth.
+        progress: Told of filling.
+
+    Raises:
+        InputError: If depth and photos differ in number or shape, or poses or a focal length lack.
+        AlignmentFailed: If nothing is known of photo 1.
+    """
+    _check_same(photos, given)
+    cameras = _cameras(photos, given)
+    side = min(options.geometry_size, max(given.depth.shape[1:]))
+    width, height = geometry_size(photos, replace(options, geometry_size=side))
+    small = resize_photos(photos, width, height)
+    cameras = cameras.resized(width, height)
+    maps = resample_maps(_trusted(given), width, height)
+    maps = _agreed(replace(maps, depth=torch.where(small.valid, maps.depth, torch.nan)), cameras)
+    filled = fill_depth(maps, small.images, small.valid, cameras, progress)
+    source = SceneSource(estimator=given.estimator, licence=given.licence)
+    return make_scene(photos, cameras, filled, source, options)
+
+
+def _check_same(photos: Photos, given: GivenDepth) -> None:
+    views, height, width = given.depth.shape
+    if views != len(photos):
+        raise InputError(
+            f"The geometry speaks of {views} pictures, but there are {len(photos)} photos. "
+            "Estimate it from the 'images' of the node that loads the photos."
+        )
+    if abs(width / height / (photos.width / photos.height) - 1) > 0.02:
+        raise InputError(
+            f"The geometry's pictures have {width} x {height} pixels, the photos "
+            f"{photos.width} x {photos.height}: another shape. Estimate it from the 'images' of "
+            "the node that loads the photos."
+        )
+
+
+def _cameras(photos: Photos, given: GivenDepth) -> Cameras:
+    """The given cameras at the depth's size; for one photo without, what is known of its lens."""
+    count, height, width = given.depth.shape
+    poses, K = given.camera_to_world, given.K
+    if poses is None:
+        if count > 1:
+            raise InputError(
+                f"{given.estimator} has measured each of the {count} photos alone and does not "
+                "tell where they were taken. Connect a scene from Build Point Cloud for it to "
+                "fill, run it in multi-view mode, or load one photo."
+            )
+        poses = torch.eye(4)[None]
+    if K is None:
+        K = None if photos.prior is None else photos.prior.K
+        if K is None or not bool(K.isfinite().all()):
+            raise InputError(
+                f"{given.estimator} tells no focal length, and none is known of photo 1 "
+                f"({photos.names[0]}). Give the lens where the photo comes in."
+            )
+        scale = torch.tensor([width / photos.width, height / photos.height, 1.0])
+        K = K * scale[:, None]
+    return Cameras(camera_to_world=poses, K=K, width=width, height=height)
+
+
+def _trusted(given: GivenDepth) -> DepthMaps:
+    """Confidence on our scale: `CONFIDENT` where the network's own tools begin to show a depth."""
+    depth = torch.where(off_surface(given.depth), torch.nan, given.depth)
+    known = depth.isfinite()
+    confidence = torch.full_like(depth, CONFIDENT)
+    if given.confidence is not None and bool(known.any()):
+        raw = given.confidence[known].numpy()
+        limit = float(np.clip(DOUBTED, *np.percentile(raw, DOUBTED_PERCENTILES)))
+        above = (given.confidence - 1) / max(limit - 1, 1e-6)
+        confidence = (1 + (CONFIDENT - 1) * above).clamp(1, MOST_CONFIDENT)
+        confidence = torch.where(above < 1, confidence.clamp(max=FILLED), confidence)
+    return DepthMaps(depth=depth, confidence=torch.where(known, confidence, 1.0))
+
+
+def _agreed(maps: DepthMaps, cameras: Cameras) -> DepthMaps:
+    """Without depths that another view contradicts."""
+    wrong = torch.stack([contradicted(view, maps, cameras) for view in range(len(cameras))])
+    return DepthMaps(
+        depth=torch.where(wrong, torch.nan, maps.depth),
+        confidence=torch.where(wrong, 1.0, maps.confidence),
+    )
+
+
+def fill_scene(scene: Scene, photos: Photos, given: GivenDepth, progress: Progress) -> Scene:
+    """Put given depth where a scene has only guesses.
+
+    Each photo's depth is scaled to what was measured there, and bent towards it nearby. It never
+    hides what another photo measured, and its confidence is at most `FILLED`.
+
+    Args:
+        scene: What was measured in it stays.
+        photos: The photos that the depth was found in, the scene's among them by name. Lens
+            distortion that the scene has removed from its own is not removed from the depth.
+        given: Depth of each photo; poses and intrinsics are not needed.
+        progress: Told of filling.
+
+    Raises:
+        InputError: If depth and photos differ in number or shape, or a photo of the scene is
+            not among them.
+    """
+    _check_same(photos, given)
+    missing = sorted(set(scene.photos.names) - set(photos.names))
+    if missing:
+        raise InputError(
+            f"The scene's photo {missing[0]} is not among the photos that the depth was found in "
+            f"({', '.join(photos.names)}). Connect the photos that the scene was built from."
+        )
+    index = [photos.names.index(name) for name in scene.photos.names]
+    cameras, measured = scene.cameras, _measured(scene)
+    guess = resample_maps(_trusted(given), cameras.width, cameras.height).depth[index]
+    small = resize_photos(scene.photos, cameras.width, cameras.height)
+    depth, confidence, warnings = measured.depth.clone(), measured.confidence.clone(), []
+    for view, name in enumerate(scene.photos.names):
+        fitted, misfit = _fit_to_measured(guess[view], measured.depth[view])
+        fitted = torch.where(small.valid[view] & measured.depth[view].isnan(), fitted, torch.nan)
+        kept = fitted.isfinite() & ~hides_measured(fitted, view, measured, cameras)
+        depth[view] = torch.where(kept, fitted, depth[view])
+        trust = 1 + (FILLED - 1) * math.exp(-misfit / POOR_FIT)
+        confidence[view] = torch.where(kept, trust, confidence[view])
+        if misfit > POOR_FIT:
+            warnings.append(
+                f"{given.estimator}'s depth of {name} is off by {misfit:.0%} from what was "
+                "measured; gaps filled with it are coarse."
+            )
+            logger.warning(warnings[-1])
+    maps = DepthMaps(depth=depth, confidence=confidence)
+    maps = fill_depth(maps, small.images, small.valid, cameras, progress)
+    source = replace(
+        scene.source,
+        licence=f"{scene.source.licence}; where filled: {given.licence}",
+        warnings=(*scene.source.warnings, *warnings),
+    )
+    filled = replace_points(scene, unproject_depth(maps.depth, cameras), maps.confidence)
+    return replace(filled, source=source)
+
+
+def _measured(scene: Scene) -> DepthMaps:
+    """Depth of what was measured; of a photo of which too little was, all that is known."""
+    enough = scene.measured.sum(dim=(1, 2), keepdim=True) >= LEAST_COMMON
+    kept = torch.where(enough, scene.measured, scene.valid)
+    local = zip(scene.points, scene.cameras.viewmats, strict=True)
+    z = torch.stack([world_to_camera(points, viewmat)[..., 2] for points, viewmat in local])
+    return DepthMaps(
+        depth=torch.where(kept, z, torch.nan), confidence=torch.where(kept, scene.confidence, 1.0)
+    )
+
+
+def _fit_to_measured(
+    guess: Float[Tensor, "h w"], measured: Float[Tensor, "h w"]
+) -> tuple[Float[Tensor, "h w"], float]:
+    """A guess at the scale of what was measured, and by what share the two differ.
+
+    The scale is the median ratio. Around measured pixels the guess also takes over how these differ
+    from it, so that it meets them; ratios beyond three times the usual are mistakes of either.
+    """
+    both = guess.isfinite() & measured.isfinite()
+    if int(both.sum()) < LEAST_COMMON:
+        return torch.full_like(guess, torch.nan), 0.0
+    ratio = (measured / guess).log()
+    scale = ratio[both].median()
+    residual = torch.where(both, ratio - scale, 0.0)
+    misfit = float(residual[both].abs().median())
+    near = both & (residual.abs() < 3 * 1.4826 * max(misfit, 1e-6))
+    correction = _spread(residual, near)
+    return guess * torch.exp(scale + correction), misfit
+
+
+def _spread(values: Float[Tensor, "h w"], known: Bool[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    """Values where they are known, fading to 0 away from there."""
+    sigma = BLEND_SHARE * max(values.shape)
+    weights = known.double().numpy()
+    total = ndimage.gaussian_filter(weights * values.double().numpy(), sigma)
+    share = ndimage.gaussian_filter(weights, sigma)
+    return torch.from_numpy(total / (share + 0.01)).to(values)
