@@ -5,7 +5,7 @@ from torch import Tensor
 from ..reconx.render.edits import edit_renders
 from ..reconx.render.points import render_scene
 from ..reconx.types import PointRenders
-from ..reconx.video.base import GuidanceOptions
+from ..reconx.video.base import GuidanceOptions, Guide
 from ..reconx.video.frames import views_from_frames
 from ..reconx.video.registry import BACKBONES, make_backbone
 from ..reconx.video.sample import sample_views
@@ -59,59 +59,96 @@ class GuidanceOptionsNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node to the host."""
-        defaults = GuidanceOptions()
         return node_schema(
             node_id="ReconX_GuidanceOptions",
             display_name="Guidance Options",
             description=(
-                "How strongly prompt, structure and point renders guide a video backbone. A "
-                "backbone ignores what it does not take; warp ignores all of it."
+                "How strongly prompt, photos, point renders and structure guide a video backbone. "
+                "What a backbone cannot vary is refused before any work."
             ),
             search_aliases=["cfg", "guidance scale", "strength"],
             inputs=[
-                io.Float.Input(
+                _strength_input(
                     "text_strength",
-                    default=defaults.text_strength,
-                    min=0.0,
-                    max=30.0,
-                    step=0.1,
-                    tooltip=(
-                        "Classifier-free guidance on the prompt. Higher: closer to the prompt, "
-                        "harder contrasts; 1 switches it off and halves the time."
-                    ),
+                    0.0,
+                    "Classifier-free guidance on the prompt; 0 takes what suits the backbone. "
+                    "Higher: closer to the prompt, harder contrasts; 1 switches it off and halves "
+                    "the time.",
+                    most=30.0,
                 ),
-                io.Float.Input(
+                _strength_input(
+                    "keyframe_strength",
+                    1.0,
+                    "How strongly photos on the path hold the frames beside them. Lower: those "
+                    "frames may depart from the photo. The photos' own frames stay the photos.",
+                ),
+                _strength_input(
+                    "render_strength",
+                    1.0,
+                    "How strongly point renders hold the pixels that photos saw. Higher: truer to "
+                    "the points, their errors included; lower: smoother; 0 leaves them out.",
+                ),
+                *_share_inputs("render", "0.6 where renders are blended into latents, else 1"),
+                _strength_input(
                     "structure_strength",
-                    default=defaults.structure_strength,
-                    min=0.0,
-                    max=10.0,
-                    step=0.1,
-                    tooltip=(
-                        "Guidance on the 3D structure tokens. Higher: closer to the point cloud; "
-                        "1 costs nothing extra."
-                    ),
+                    1.0,
+                    "Guidance on the 3D structure tokens. Higher: closer to the point cloud; "
+                    "1 costs nothing extra, 0 leaves them out.",
                 ),
-                io.Float.Input(
-                    "render_share",
-                    default=defaults.render_share,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip=(
-                        "Share of the denoising steps during which point renders hold the pixels "
-                        "that photos saw. Higher: truer to the points, their errors included; "
-                        "lower: smoother."
-                    ),
-                ),
+                *_share_inputs("structure", "1"),
             ],
             outputs=[GuidanceSocket.Output("guidance", tooltip="For Sample Views.")],
         )
 
     @classmethod
     @library_call
-    def execute(cls, **strengths: float) -> io.NodeOutput:
-        """Collect the options."""
-        return io.NodeOutput(pack(GuidanceOptions(**strengths)))
+    def execute(
+        cls,
+        text_strength: float,
+        keyframe_strength: float,
+        render_strength: float,
+        render_start: float,
+        render_end: float,
+        structure_strength: float,
+        structure_start: float,
+        structure_end: float,
+    ) -> io.NodeOutput:
+        """Collect the options; 0 stands for what suits the backbone."""
+        guidance = GuidanceOptions(
+            text_strength=text_strength or None,
+            keyframes=Guide(strength=keyframe_strength),
+            renders=Guide(strength=render_strength, start=render_start, end=render_end or None),
+            structure=Guide(
+                strength=structure_strength, start=structure_start, end=structure_end or None
+            ),
+        )
+        return io.NodeOutput(pack(guidance))
+
+
+def _strength_input(
+    name: str, default: float, tooltip: str, *, most: float = 10.0
+) -> io.Float.Input:
+    return io.Float.Input(name, default=default, min=0.0, max=most, step=0.05, tooltip=tooltip)
+
+
+def _share_inputs(condition: str, suits: str) -> list[io.Float.Input]:
+    """When in the denoising a condition sets in, and when it lets go."""
+    tooltips = {
+        "start": (
+            f"Share of the denoising steps after which {condition} guidance sets in. Higher: "
+            "the model lays out more by itself first."
+        ),
+        "end": (
+            f"Share of the denoising steps after which {condition} guidance lets go; 0 takes what "
+            f"suits the backbone ({suits}). Lower: the model smooths more over."
+        ),
+    }
+    return [
+        io.Float.Input(
+            f"{condition}_{name}", default=0.0, min=0.0, max=1.0, step=0.05, tooltip=tooltip
+        )
+        for name, tooltip in tooltips.items()
+    ]
 
 
 class SampleViews(io.ComfyNode):

@@ -1,16 +1,27 @@
 """What every video backbone is, and what it is asked."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..checks import check_range
+from ..errors import InputError
 from ..parts import PartSpec
 from ..progress import Progress
 from ..trajectory.frame_rule import FrameRule
 from ..types import Cameras, PointRenders, Scene, StructureTokens
+
+Dial = Literal[
+    "keyframe_strength",
+    "keyframe_share",
+    "render_strength",
+    "render_share",
+    "structure_strength",
+    "structure_share",
+]
+"""What of a `GuidanceOptions` a backbone may be able to vary, beside `text_strength`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,21 +39,52 @@ class Keyframe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuidanceOptions:
-    """How strongly each condition guides, and during which share of the denoising steps."""
+class Guide:
+    """How strongly one condition guides, and during which share of the denoising steps."""
 
-    text_strength: float = 5.0
-    """Classifier-free guidance on the prompt; backbones without a prompt ignore it."""
-    structure_strength: float = 1.0
-    """Guidance on structure tokens; 1 folds into the conditional pass."""
-    render_share: float = 0.6
-    """Share of the steps during which point renders hold the known pixels."""
+    strength: int | float = 1.0
+    """1 is full; 0 leaves the condition out."""
+    start: int | float = 0.0
+    """Share of the steps after which it sets in."""
+    end: int | float | None = None
+    """Share of the steps after which it lets go. None takes what suits the backbone: all steps for
+    what a model was trained to take, `guidance.BLENDED_SHARE` for renders blended into latents."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        check_range("text_strength", self.text_strength, 0)
-        check_range("structure_strength", self.structure_strength, 0)
-        check_range("render_share", self.render_share, 0, 1)
+        check_range("Guidance strength", self.strength, 0)
+        check_range("Guidance start", self.start, 0, 1)
+        if self.end is not None:
+            check_range("Guidance end", self.end, 0, 1)
+            if self.end <= self.start:
+                raise InputError(
+                    f"Guidance ends after a share of {self.end:g} of the steps, before it starts "
+                    f"at {self.start:g}. Give an end above the start, or a strength of 0."
+                )
+
+    def covers(self, step: int, steps: int) -> bool:
+        """Whether it guides in a denoising step, counted from 0; its end must be known."""
+        assert self.end is not None, "check_guidance has filled it in"
+        return self.start <= step / steps < self.end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuidanceOptions:
+    """How strongly each condition guides. What a backbone cannot vary must stay as it is here."""
+
+    text_strength: int | float | None = None
+    """Classifier-free guidance on the prompt; None takes what suits the backbone."""
+    keyframes: Guide = field(default_factory=Guide)
+    """Photos and frames made earlier that a clip passes through."""
+    renders: Guide = field(default_factory=Guide)
+    """Point renders, where they show something."""
+    structure: Guide = field(default_factory=Guide)
+    """Structure tokens; a strength of 1 folds into the conditional pass."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; each guide has checked its own."""
+        if self.text_strength is not None:
+            check_range("text_strength", self.text_strength, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +107,8 @@ class ClipRequest:
     """Seeds every random choice."""
     steps: int | None = None
     """Denoising steps; None only for backbones that do not denoise."""
-    guidance: GuidanceOptions = field(default_factory=GuidanceOptions)
-    """Strengths."""
+    guidance: GuidanceOptions
+    """Strengths, as `check_guidance` gives them: what suits the backbone is filled in."""
     device: str = "cpu"
     """Torch device of the heavy work."""
 
@@ -90,20 +132,25 @@ class BackboneSpec(PartSpec):
     """Width and height must be multiples of this."""
     max_frames: int | None = None
     """Longest clip; None = any."""
-    first_last: bool = False
-    """Passes through a first and a last keyframe."""
-    keyframes: bool = False
-    """Passes through keyframes anywhere."""
-    render_guidance: bool = False
-    """Takes point renders and holes."""
+    keyframes: Literal["first", "first_last", "any"] = "first"
+    """Which frames of a clip may be keyframes."""
+    needs_first: bool = True
+    """Cannot begin a clip without a keyframe."""
+    renders: Literal["none", "native", "blended"] = "none"
+    """How it takes point renders and holes: not at all, as it was trained to, or blended into its
+    latents while they are denoised (`latents.py`)."""
     structure_tokens: bool = False
     """Takes 3D structure tokens."""
     prompt: bool = False
     """Takes a text prompt."""
+    text_strength: float | None = None
+    """Classifier-free guidance that suits it; None = it knows none."""
+    dials: tuple[Dial, ...] = ()
+    """Strengths and shares of the steps that may be varied."""
     default_steps: int | None = None
     """Denoising steps that suit it; None = it does not denoise."""
-    drop_keyframes: bool = False
-    """Was trained to lose keyframes, so that guidance may drop them."""
+    memory: str = ""
+    """GPU memory that a usual clip takes, for people who choose; "" = none worth telling."""
 
 
 @runtime_checkable

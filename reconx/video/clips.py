@@ -34,7 +34,7 @@ def plan_clips(path: CameraPath, spec: BackboneSpec, names: Sequence[str]) -> li
     """
     end = len(path) - 1
     photos = (path.photo_index >= 0).nonzero()[:, 0].tolist()
-    stops = {0, end} if spec.keyframes else {0, end, *photos}
+    stops = {0, end} if spec.keyframes == "any" else {0, end, *photos}
     cuts = sorted(stops)
     clips = [Stretch(0, 0)] if end == 0 else []
     for first, last in zip(cuts, cuts[1:], strict=False):
@@ -53,17 +53,17 @@ def _check_ends(
     path: CameraPath, clips: list[Stretch], spec: BackboneSpec, names: Sequence[str]
 ) -> None:
     index = path.photo_index.tolist()
-    if not (spec.first_last or spec.keyframes):
+    if spec.keyframes == "first":
         for clip in clips:
             if clip.last > clip.first and index[clip.last] >= 0:
-                able = [name for name, other in BACKBONES.items() if other.first_last]
+                able = [name for name, other in BACKBONES.items() if other.keyframes != "first"]
                 raise BackboneMismatch(
                     f"Backbone '{spec.name}' cannot take a last frame, and this path comes to "
                     f"photo {index[clip.last]} ({names[index[clip.last]]}). Choose "
                     f"{', '.join(able)}, or a path from one photo."
                 )
-    if not spec.render_guidance and index[0] < 0:
-        able = [name for name, other in BACKBONES.items() if other.render_guidance]
+    if spec.needs_first and index[0] < 0:
+        able = [name for name, other in BACKBONES.items() if not other.needs_first]
         raise BackboneMismatch(
             f"Backbone '{spec.name}' needs a photo as its first frame, and this path starts at "
             f"none. Choose {', '.join(able)}, or a path of the kind 'interpolate'."

@@ -9,9 +9,9 @@ BACKBONES: dict[str, BackboneSpec] = {
     "warp": BackboneSpec(
         name="warp",
         factory=".video.backbones.warp:WarpBackbone",
-        first_last=True,
-        keyframes=True,
-        render_guidance=True,
+        keyframes="any",
+        needs_first=False,
+        renders="native",
         summary="Blends the photos along the path through the point cloud; needs no weights.",
     ),
 }

@@ -20,6 +20,7 @@ from ..trajectory.options import CameraPath
 from ..types import Cameras, PointRenders, Scene, StructureTokens, Views
 from .base import BackboneSpec, ClipRequest, GuidanceOptions, VideoBackbone
 from .clips import Stretch, plan_clips
+from .guidance import check_guidance
 from .reel import Reel
 from .registry import BACKBONES
 
@@ -62,13 +63,14 @@ def sample_views(
         Frames at the path's cameras and size. Confidence only if the backbone gives it.
 
     Raises:
-        BackboneMismatch: Before any work, if the path, edited renders or structure ask for what the
-            backbone lacks.
+        BackboneMismatch: Before any work, if the path, edited renders, structure or guidance ask
+            for what the backbone lacks.
         InputError: If edited renders are not of this path, or steps are fewer than 1.
     """
     spec = backbone.spec
     clips = plan_clips(path, spec, scene.photos.names)
     _check_conditions(spec, path, renders, structure)
+    guidance = check_guidance(spec, guidance or GuidanceOptions())
     steps = _choose_steps(spec, steps)
     cameras = [backbone.fit_cameras(path.cameras[clip.first : clip.last + 1]) for clip in clips]
     _notice_rounding(backbone, clips, cameras)
@@ -85,7 +87,7 @@ def sample_views(
             structure=structure,
             seed=seed,
             steps=steps,
-            guidance=guidance or GuidanceOptions(),
+            guidance=guidance,
             device=device,
         )
         made = backbone.generate_clip(request, progress or SilentProgress())
@@ -125,8 +127,8 @@ def _check_conditions(
     if structure is not None and not spec.structure_tokens:
         able = [name for name, other in BACKBONES.items() if other.structure_tokens]
         raise _lacks(spec, "structure tokens", able)
-    if renders is not None and not spec.render_guidance:
-        able = [name for name, other in BACKBONES.items() if other.render_guidance]
+    if renders is not None and spec.renders == "none":
+        able = [name for name, other in BACKBONES.items() if other.renders != "none"]
         raise _lacks(spec, "edited renders", able)
     if renders is not None:
         check_renders(renders, path.cameras)

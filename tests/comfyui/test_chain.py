@@ -63,7 +63,15 @@ GRAPH = {
     "render_files": node("PreviewImage", images=["renders", 0]),
     "backbone": node("ReconX_LoadBackbone", backbone="warp"),
     "guidance": node(
-        "ReconX_GuidanceOptions", text_strength=5.0, structure_strength=1.0, render_share=0.5
+        "ReconX_GuidanceOptions",
+        text_strength=0.0,
+        keyframe_strength=1.0,
+        render_strength=1.0,
+        render_start=0.0,
+        render_end=0.0,
+        structure_strength=1.0,
+        structure_start=0.0,
+        structure_end=1.0,
     ),
     "views": node(
         "ReconX_SampleViews",

@@ -54,7 +54,7 @@ def test_captured_photos_come_back_as_themselves(name: str, plane_scene: Scene) 
 
 @pytest.mark.parametrize("name", USABLE)
 def test_edited_renders_show(name: str, plane_scene: Scene) -> None:
-    if not BACKBONES[name].render_guidance:
+    if BACKBONES[name].renders == "none":
         pytest.skip(f"{name} takes no renders")
     path = make_path(plane_scene, PathOptions(kind="orbit", frames=2, width=48))
     plain = render_scene(plane_scene, path.cameras)

@@ -13,13 +13,13 @@ from reconx.trajectory.frame_rule import legal_frame_count
 from reconx.trajectory.options import PathOptions
 from reconx.trajectory.path import make_path
 from reconx.types import Cameras, Scene, StructureTokens
-from reconx.video.base import BackboneSpec, Clip, ClipRequest, GuidanceOptions
+from reconx.video.base import BackboneSpec, Clip, ClipRequest
 from reconx.video.clips import Stretch, plan_clips
 from reconx.video.fitting import fit_cameras_to_spec
 from reconx.video.reel import CAPTURED_CONFIDENCE
 from reconx.video.sample import sample_views
 
-SPEC = BackboneSpec(name="plain", factory="", keyframes=True, first_last=True, render_guidance=True)
+SPEC = BackboneSpec(name="plain", factory="", keyframes="any", needs_first=False, renders="native")
 
 
 class RenderBackbone:
@@ -81,7 +81,7 @@ def test_clips_share_a_frame_and_join_to_the_same_film(plane_scene: Scene) -> No
 
 def test_a_backbone_that_meets_photos_at_its_ends_gets_a_clip_per_pair(plane_scene: Scene) -> None:
     path = make_path(plane_scene, PathOptions(frames=11))
-    backbone = RenderBackbone(replace(SPEC, keyframes=False))
+    backbone = RenderBackbone(replace(SPEC, keyframes="first_last"))
     sample_views(backbone, plane_scene, path)
     assert len(backbone.requests) == 2
     for request in backbone.requests:
@@ -92,7 +92,7 @@ def test_illegal_counts_and_sizes_are_fitted_and_brought_back(
     plane_scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = make_path(plane_scene, PathOptions(frames=11, width=88, height=66))
-    spec = replace(SPEC, keyframes=False, frame_rule="8k+1", size_multiple=16)
+    spec = replace(SPEC, keyframes="first_last", frame_rule="8k+1", size_multiple=16)
     backbone = RenderBackbone(spec)
     with caplog.at_level(logging.WARNING, logger="reconx"):
         views = sample_views(backbone, plane_scene, path)
@@ -128,7 +128,7 @@ def test_photos_go_back_only_where_they_are_valid(plane_scene: Scene) -> None:
 
 
 def test_a_missing_last_frame_is_refused_before_any_work(plane_scene: Scene) -> None:
-    backbone = RenderBackbone(replace(SPEC, name="svd", keyframes=False, first_last=False))
+    backbone = RenderBackbone(replace(SPEC, name="svd", keyframes="first"))
     text = (
         "Backbone 'svd' cannot take a last frame, and this path comes to photo 0 (view0.png). "
         "Choose warp, or a path from one photo."
@@ -138,8 +138,8 @@ def test_a_missing_last_frame_is_refused_before_any_work(plane_scene: Scene) -> 
     assert not backbone.requests
 
 
-def test_a_path_without_photos_needs_render_guidance(plane_scene: Scene) -> None:
-    backbone = RenderBackbone(replace(SPEC, render_guidance=False))
+def test_a_path_without_photos_is_refused_by_who_needs_one(plane_scene: Scene) -> None:
+    backbone = RenderBackbone(replace(SPEC, needs_first=True))
     path = make_path(plane_scene, PathOptions(kind="orbit", frames=5))
     with pytest.raises(BackboneMismatch, match="needs a photo as its first frame"):
         sample_views(backbone, plane_scene, path)
@@ -166,7 +166,7 @@ def test_edits_reach_every_clip_at_its_size_and_count(plane_scene: Scene) -> Non
     colour, hole = plain.colour.clone(), plain.hole.clone()
     colour[:, 20:40, 20:40], hole[:, 20:40, 20:40] = torch.tensor([1.0, 0.0, 0.0]), False
     hole[:, 20:40, 50:70] = True
-    spec = replace(SPEC, keyframes=False, frame_rule="8k+1", size_multiple=16, max_frames=9)
+    spec = replace(SPEC, keyframes="first_last", frame_rule="8k+1", size_multiple=16, max_frames=9)
     backbone = RenderBackbone(spec)
     views = sample_views(backbone, plane_scene, path, renders=edit_renders(plain, colour, hole))
     assert len(backbone.requests) == 2
@@ -188,7 +188,7 @@ def test_edits_of_another_path_are_refused_before_any_work(plane_scene: Scene) -
     backbone = RenderBackbone(SPEC)
     with pytest.raises(InputError, match="along another path"):
         sample_views(backbone, plane_scene, path, renders=render_scene(plane_scene, other.cameras))
-    backbone.spec = replace(SPEC, name="svd", render_guidance=False)
+    backbone.spec = replace(SPEC, name="svd", renders="none")
     text = "Backbone 'svd' cannot take edited renders. Choose warp, or leave them out."
     with pytest.raises(BackboneMismatch, match=re.escape(text)):
         sample_views(backbone, plane_scene, path, renders=render_scene(plane_scene, path.cameras))
@@ -218,10 +218,3 @@ def test_steps_default_to_what_suits_the_backbone(
     assert "'plain' does not denoise: 4 steps are ignored" in caplog.text
     with pytest.raises(InputError, match="Denoising steps is 0"):
         sample_views(backbone, plane_scene, path, steps=0)
-
-
-def test_guidance_out_of_range_is_refused() -> None:
-    with pytest.raises(InputError, match=r"render_share is 1.5; expected between 0 and 1"):
-        GuidanceOptions(render_share=1.5)
-    with pytest.raises(InputError, match="text_strength is -1; expected at least 0"):
-        GuidanceOptions(text_strength=-1.0)
