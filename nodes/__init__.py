@@ -4,7 +4,7 @@ from .requirements import explain_missing
 from .sockets import ComfyExtension, io
 
 try:
-    from . import doctor, export, photos, pointcloud, render, splats, trajectory, video
+    from . import doctor, export, geometry, photos, pointcloud, render, splats, trajectory, video
 except ModuleNotFoundError as error:
     explain_missing(error)
     raise
@@ -14,6 +14,7 @@ NODES: list[type[io.ComfyNode]] = [
     photos.PhotosFromImages,
     photos.PhotosFromVideo,
     pointcloud.BuildPointCloud,
+    geometry.SceneFromGeometry,
     pointcloud.TransformScene,
     trajectory.CameraPath,
     render.RenderPointCloud,

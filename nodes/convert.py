@@ -27,10 +27,15 @@ from ..reconx.export.viewer import (
     model_placement,
     points_to_viewer,
 )
+from ..reconx.geometry.depth_maps import GivenDepth
+from ..reconx.ops.se3 import invert_pose
 from ..reconx.ops.sim3 import apply_sim3_to_gaussians, apply_sim3_to_points
 from ..reconx.render.cloud import PointCloud, scene_cloud
 from ..reconx.trajectory.options import CameraPath
 from ..reconx.types import Cameras, Gaussians, Scene, Sim3
+
+SKY_FROM = 0.5
+"""Pixels of which a network holds at least this probable to be sky have no depth."""
 
 
 def images_from_host(images: Tensor) -> Float[Tensor, "view height width 3"]:
@@ -85,6 +90,67 @@ def _ordinary(tensor: Tensor) -> Tensor:
     """A float32 CPU tensor that may take part in a fit: the host's own were made without."""
     tensor = tensor.to("cpu", torch.float32)
     return tensor.clone() if tensor.is_inference() else tensor
+
+
+def depth_from_host(geometry: Mapping[str, Any]) -> GivenDepth:
+    """Take DA3_GEOMETRY or MOGE_GEOMETRY, the dicts of the host's geometry nodes."""
+    check_shape("The geometry's 'depth'", geometry["depth"], None, None, None)
+    return _from_depth_anything(geometry) if "mode" in geometry else _from_moge(geometry)
+
+
+def _from_depth_anything(geometry: Mapping[str, Any]) -> GivenDepth:
+    depth = _ordinary(geometry["depth"])
+    known = depth > 0
+    if "sky" in geometry:
+        known &= _ordinary(geometry["sky"]) < SKY_FROM
+    K = camera_to_world = None
+    # A network without poses gives identities in their place.
+    if "intrinsics" in geometry and bool((geometry["intrinsics"][0, :, 0, 0] != 1).all()):
+        K = _at_depth_size(_ordinary(geometry["intrinsics"][0]), depth)
+        viewmats = torch.eye(4).repeat(len(depth), 1, 1)
+        viewmats[:, :3] = _ordinary(geometry["extrinsics"][0, :, :3])
+        camera_to_world = invert_pose(viewmats)
+    return GivenDepth(
+        depth=torch.where(known, depth, torch.nan),
+        confidence=_ordinary(geometry["confidence"]) if "confidence" in geometry else None,
+        K=K,
+        camera_to_world=camera_to_world,
+        estimator="depth-anything-3",
+        licence="that of the Depth Anything 3 checkpoint (Small and Base: Apache-2.0)",
+    )
+
+
+def _at_depth_size(
+    K: Float[Tensor, "view 3 3"], depth: Float[Tensor, "view h w"]
+) -> Float[Tensor, "view 3 3"]:
+    """Intrinsics for the depth as the host hands it on.
+
+    The host resizes the depth to the pictures, but leaves K at the size that the network ran at,
+    which it does not tell. Principal points lie, or scatter, about that size's centre. K itself
+    spans a picture of [0, width], as ours does, although the host unprojects at whole pixels.
+    """
+    height, width = depth.shape[1:]
+    centre = K[:, :2, 2].median(dim=0).values
+    factors = torch.tensor([width / 2, height / 2]) / centre
+    return K * torch.cat([factors, torch.ones(1)])[:, None]
+
+
+def _from_moge(geometry: Mapping[str, Any]) -> GivenDepth:
+    if "intrinsics" not in geometry:
+        raise InputError(
+            "MOGE_GEOMETRY has no intrinsics: it is a panorama's, and scenes are made of pictures "
+            "in perspective. Run MoGe Inference on ordinary photos."
+        )
+    depth = _ordinary(geometry["depth"])
+    known = depth.isfinite() & (depth > 0)
+    height, width = depth.shape[1:]
+    size = torch.tensor([width, height, 1.0])  # MoGe's pictures span [0, 1]
+    return GivenDepth(
+        depth=torch.where(known, depth, torch.nan),
+        K=_ordinary(geometry["intrinsics"]) * size[:, None],
+        estimator="moge",
+        licence="MIT",
+    )
 
 
 def cloud_to_host(scene: Scene) -> Types.File3D:

@@ -16,7 +16,9 @@ __all__ = [
     "BackboneSocket",
     "CamerasSocket",
     "ComfyExtension",
+    "DepthAnythingGeometry",
     "GuidanceSocket",
+    "MogeGeometry",
     "Parcel",
     "PhotosSocket",
     "SceneSocket",
@@ -34,6 +36,10 @@ ViewsSocket = io.Custom("RECONX_VIEWS")
 BackboneSocket = io.Custom("RECONX_BACKBONE")
 GuidanceSocket = io.Custom("RECONX_GUIDANCE")
 StructureSocket = io.Custom("RECONX_STRUCTURE")
+
+# The host's own, which it declares nowhere for others.
+DepthAnythingGeometry = io.Custom("DA3_GEOMETRY")
+MogeGeometry = io.Custom("MOGE_GEOMETRY")
 
 
 class Parcel(NamedTuple):

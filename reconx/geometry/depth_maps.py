@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from ..checks import check_shape
 from ..ops.projection import inside_image, project_points, unproject_depth
 from ..types import CONFIDENT, Cameras
 
@@ -26,6 +27,34 @@ class DepthMaps:
     """z-depth in the cameras' units; NaN where none is known."""
     confidence: Float[Tensor, "view h w"]
     """>= 1; at least `CONFIDENT` where measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenDepth:
+    """What another program says of the photos, in their order, at any resolution."""
+
+    depth: Float[Tensor, "view h w"]
+    """z-depth; NaN where unknown, as in the sky. Of one scale only if there are poses."""
+    confidence: Float[Tensor, "view h w"] | None = None
+    """The program's own, >= 1; None where it tells none."""
+    K: Float[Tensor, "view 3 3"] | None = None
+    """Intrinsics at the depth's resolution; pixel centres at +0.5."""
+    camera_to_world: Float[Tensor, "view 4 4"] | None = None
+    """Poses in a world of the depth's scale."""
+    estimator: str
+    """Who found it."""
+    licence: str
+    """Of the weights that found it."""
+
+    def __post_init__(self) -> None:
+        """Check that all parts speak of the same views."""
+        views, height, width = self.depth.shape
+        if self.confidence is not None:
+            check_shape("Confidence of given depth", self.confidence, views, height, width)
+        if self.K is not None:
+            check_shape("Intrinsics of given depth", self.K, views, 3, 3)
+        if self.camera_to_world is not None:
+            check_shape("Poses of given depth", self.camera_to_world, views, 4, 4)
 
 
 def hides_measured(

@@ -5,7 +5,7 @@ Owns how far such depth is trusted; how other programs write it down is known by
 
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from torch import Tensor
 
-from ..checks import check_shape
 from ..errors import InputError
 from ..ops.photos import resize_photos
 from ..ops.projection import unproject_depth, world_to_camera
@@ -21,6 +20,7 @@ from ..progress import Progress
 from ..types import CONFIDENT, FILLED, Cameras, Photos, Scene, SceneSource
 from .depth_maps import (
     DepthMaps,
+    GivenDepth,
     contradicted,
     hides_measured,
     off_surface,
@@ -43,34 +43,6 @@ BLEND_SHARE = 0.05
 """Of the long side: the way over which given depth bends to meet what was measured."""
 POOR_FIT = 0.15
 """Given depth that differs more from what was measured, after scaling, earns a warning."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GivenDepth:
-    """What another program says of the photos, in their order, at any resolution."""
-
-    depth: Float[Tensor, "view h w"]
-    """z-depth; NaN where unknown, as in the sky. Of one scale only if there are poses."""
-    confidence: Float[Tensor, "view h w"] | None = None
-    """The program's own, >= 1; None where it tells none."""
-    K: Float[Tensor, "view 3 3"] | None = None
-    """Intrinsics at the depth's resolution; pixel centres at +0.5."""
-    camera_to_world: Float[Tensor, "view 4 4"] | None = None
-    """Poses in a world of the depth's scale."""
-    estimator: str
-    """Who found it."""
-    licence: str
-    """Of the weights that found it."""
-
-    def __post_init__(self) -> None:
-        """Check that all parts speak of the same views."""
-        views, height, width = self.depth.shape
-        if self.confidence is not None:
-            check_shape("Confidence of given depth", self.confidence, views, height, width)
-        if self.K is not None:
-            check_shape("Intrinsics of given depth", self.K, views, 3, 3)
-        if self.camera_to_world is not None:
-            check_shape("Poses of given depth", self.camera_to_world, views, 4, 4)
 
 
 def scene_from_depth(

@@ -1,4 +1,4 @@
-"""The pack in the host's own Python, without a server: what it imports, what the cache counts."""
+"""The pack in the host's own Python, without a server: imports, the cache, the host's geometry."""
 
 import json
 import subprocess
@@ -82,3 +82,104 @@ print(json.dumps({
     sizes = run_in_host(comfyui, host_python, script)
     # The host adds a fraction of a byte, so that nothing counts as free.
     assert sizes["counted"] == pytest.approx(sizes["held"], abs=1)
+
+
+FROM_HOST = """
+load_pack()
+from comfy.ldm.depth_anything_3.transform import affine_inverse, pose_encoding_to_extri_intri
+from comfy.ldm.moge.geometry import depth_map_to_point_map, intrinsics_from_focal_center
+from reconx_pack.nodes.convert import depth_from_host
+from reconx_pack.reconx.errors import InputError
+from reconx_pack.reconx.ops.projection import unproject_depth
+from reconx_pack.reconx.types import Cameras
+
+torch.manual_seed(0)
+views, height, width = 3, 60, 84
+depth = 1 + torch.rand(views, height, width)
+
+def points_of(given):
+    cameras = Cameras(
+        camera_to_world=given.camera_to_world, K=given.K, width=width, height=height
+    )
+    return unproject_depth(given.depth, cameras)
+
+def far(ours, theirs):
+    return float((ours - theirs).abs().max())
+"""
+
+
+def test_depth_anything_geometry_is_taken_as_it_is_meant(comfyui: Path, host_python: Path) -> None:
+    """The network's own field of view and pose, at the size it ran at and not at the depth's."""
+    script = f"""{FROM_HOST}
+pose = torch.cat([torch.randn(1, views, 7), 0.5 + torch.rand(1, views, 2)], dim=-1)
+tangent_y, tangent_x = torch.tan(pose[0, :, 7] / 2), torch.tan(pose[0, :, 8] / 2)
+x = (2 * (torch.arange(width) + 0.5) / width - 1) * tangent_x[:, None]
+y = (2 * (torch.arange(height) + 0.5) / height - 1) * tangent_y[:, None]
+shape = (views, height, width)
+rays = torch.stack([x[:, None].expand(shape), y[:, :, None].expand(shape), torch.ones(shape)], -1)
+
+def geometry(rows, columns):
+    to_world, K = pose_encoding_to_extri_intri(pose, (rows, columns))
+    bottom = torch.tensor([0.0, 0, 0, 1]).expand(1, views, 1, 4)
+    to_camera = affine_inverse(torch.cat([to_world, bottom], dim=-2))[:, :, :3]
+    pictures = torch.zeros(*shape, 3)
+    maps = {{"depth": depth, "image": pictures, "confidence": depth + 1}}
+    return maps | {{"mode": "multiview", "extrinsics": to_camera, "intrinsics": K}}, to_world[0]
+
+told, to_world = geometry(42, 56)
+rotation, centre = to_world[:, :3, :3], to_world[:, :3, 3]
+world = torch.einsum("vij,vhwj->vhwi", rotation, rays * depth[..., None]) + centre[:, None, None]
+given = depth_from_host(told)
+scattered, _ = geometry(42, 56)
+scattered["intrinsics"][0, :, 0, 2] += torch.tensor([-2.0, 0.0, 3.0])  # pose_method ray_pose
+told_sky = told | {{"sky": (depth > 1.5).float()}}
+blind = told | {{
+    "extrinsics": torch.eye(4).expand(1, views, 4, 4),
+    "intrinsics": torch.eye(3).expand(1, views, 3, 3),
+}}
+print(json.dumps({{
+    "small": far(points_of(given), world),
+    "large": far(points_of(depth_from_host(geometry(504, 672)[0])), world),
+    "focal": far(depth_from_host(scattered).K[:, 0, 0], given.K[:, 0, 0]),
+    "confidence": far(given.confidence, depth + 1),
+    "sky": torch.equal(depth_from_host(told_sky).depth.isnan(), depth > 1.5),
+    "blind": [depth_from_host(blind).K is None, depth_from_host(blind).camera_to_world is None],
+}}))
+"""
+    found = run_in_host(comfyui, host_python, script)
+    assert found["small"] < 1e-4
+    assert found["large"] < 1e-4
+    assert found["focal"] < 1e-4
+    assert found["confidence"] == 0
+    assert found["sky"]
+    assert found["blind"] == [True, True]
+
+
+def test_moge_geometry_is_taken_as_it_is_meant(comfyui: Path, host_python: Path) -> None:
+    script = f"""{FROM_HOST}
+K = intrinsics_from_focal_center(*(torch.tensor([f] * views) for f in (0.9, 1.3, 0.5, 0.5)))
+points = depth_map_to_point_map(depth, K)
+depth[:, :10] = torch.inf  # masked out
+told = {{"image": torch.zeros(1), "depth": depth, "points": points, "intrinsics": K}}
+given = depth_from_host(told)
+cameras = Cameras(
+    camera_to_world=torch.eye(4).repeat(views, 1, 1), K=given.K, width=width, height=height
+)
+ours = unproject_depth(given.depth, cameras)
+try:
+    depth_from_host({{"depth": depth}})
+    refused = ""
+except InputError as error:
+    refused = str(error)
+print(json.dumps({{
+    "error": far(ours[:, 10:], points[:, 10:]),
+    "masked": bool(ours[:, :10].isnan().all()) and not bool(ours[:, 10:].isnan().any()),
+    "untouched": bool(depth[:, :10].isinf().all()),
+    "refused": refused,
+}}))
+"""
+    found = run_in_host(comfyui, host_python, script)
+    assert found["error"] < 1e-5
+    assert found["masked"]
+    assert found["untouched"]
+    assert "it is a panorama's" in found["refused"]

@@ -6,9 +6,15 @@ import pytest
 import torch
 
 from reconx.errors import InputError
-from reconx.geometry.depth_maps import DepthMaps, contradicted, off_surface, resample_maps
+from reconx.geometry.depth_maps import (
+    DepthMaps,
+    GivenDepth,
+    contradicted,
+    off_surface,
+    resample_maps,
+)
 from reconx.geometry.estimators.base import GeometryOptions
-from reconx.geometry.given import GivenDepth, fill_scene, scene_from_depth
+from reconx.geometry.given import fill_scene, scene_from_depth
 from reconx.ops.photos import select_photos
 from reconx.ops.projection import world_to_camera
 from reconx.ops.se3 import so3_exp
