@@ -4,7 +4,18 @@ from .requirements import explain_missing
 from .sockets import ComfyExtension, io
 
 try:
-    from . import doctor, export, geometry, photos, pointcloud, render, splats, trajectory, video
+    from . import (
+        doctor,
+        export,
+        geometry,
+        native,
+        photos,
+        pointcloud,
+        render,
+        splats,
+        trajectory,
+        video,
+    )
 except ModuleNotFoundError as error:
     explain_missing(error)
     raise
@@ -19,6 +30,7 @@ NODES: list[type[io.ComfyNode]] = [
     trajectory.CameraPath,
     render.RenderPointCloud,
     video.LoadBackbone,
+    native.BackboneFromModel,
     video.GuidanceOptionsNode,
     video.SampleViews,
     video.ViewsFromFrames,

@@ -1,0 +1,168 @@
+"""A video model of the host's own as a backbone: the library's protocol over the host's sampling.
+
+What differs between model families lies in `families.py`; this file owns what is the same: the
+sampler's loop, holding known latents, previews, and what is checked before. All that is loaded
+is loaded, offloaded and freed by the host.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..reconx.progress import Preview, Progress
+from ..reconx.types import Cameras
+from ..reconx.video.base import BackboneSpec, Clip, ClipRequest
+from ..reconx.video.fitting import fit_cameras_to_spec
+from ..reconx.video.latents import blend_latents
+from .families import Conditions, HostModels, Known, backbone_spec, check_models, find_family
+
+WRAPPER = "reconx"
+"""Under which the host keeps what is added to a model."""
+
+
+def sampler_names() -> list[str]:
+    """The host's samplers."""
+    import comfy.samplers
+
+    return list(comfy.samplers.SAMPLER_NAMES)
+
+
+def scheduler_names() -> list[str]:
+    """The host's schedulers."""
+    import comfy.samplers
+
+    return list(comfy.samplers.SCHEDULER_NAMES)
+
+
+class HostBackbone:
+    """Makes clips with a MODEL and a VAE of the host."""
+
+    spec: BackboneSpec
+
+    def __init__(self, models: HostModels, sampler: str, scheduler: str) -> None:
+        """Read off the model what it can take.
+
+        Args:
+            models: What the user has connected.
+            sampler: One of the host's sampler names.
+            scheduler: One of the host's scheduler names.
+
+        Raises:
+            BackboneMismatch: If the model is of a family that cannot be driven, or VAE or model
+                patch do not go with it.
+        """
+        self._models = models
+        self._sampler, self._scheduler = sampler, scheduler
+        self._family = find_family(models)
+        check_models(models, self._family)
+        self.spec = backbone_spec(self._family)
+
+    def fit_cameras(self, cameras: Cameras) -> Cameras:
+        """The next legal count and size."""
+        return fit_cameras_to_spec(cameras, self.spec)
+
+    def generate_clip(self, request: ClipRequest, progress: Progress) -> Clip:
+        """Denoise one clip, with the host's sampler.
+
+        Raises:
+            InputError: If a strength is above what the model's family takes.
+        """
+        # As the host runs its own samplers; the library is called outside of it.
+        with torch.inference_mode():
+            conditions = self._family.prepare(self._models, request)
+            latents = self._denoise(conditions, request, progress)
+            frames = self._models.vae.decode(conditions.finish(latents))
+        frames = frames.reshape(-1, *frames.shape[-3:])[..., :3]
+        # A copy made outside inference mode may take part in a fit.
+        return Clip(frames=frames.to("cpu", torch.float32).clone(), confidence=None)
+
+    def _denoise(self, conditions: Conditions, request: ClipRequest, progress: Progress) -> Tensor:
+        import comfy.sample
+
+        assert request.steps is not None, "the spec names a number of steps"
+        noise = comfy.sample.prepare_noise(conditions.samples, request.seed)
+        model = conditions.model
+        if conditions.known is not None:
+            model = _hold_known(model, conditions.known, noise, request)
+        return comfy.sample.sample(
+            model,
+            noise,
+            request.steps,
+            request.guidance.text_strength,
+            self._sampler,
+            self._scheduler,
+            conditions.positive,
+            conditions.negative,
+            conditions.samples,
+            noise_mask=conditions.noise_mask,
+            callback=_report_steps(model, request.steps, progress),
+            disable_pbar=True,
+            seed=request.seed,
+        )
+
+
+def _hold_known(model: Any, known: Known, noise: Tensor, request: ClipRequest) -> Any:
+    """A clone of the model that blends known latents in around each of its evaluations.
+
+    The host's own `noise_mask` does the same in most families; but in some it is a condition that
+    the model was trained on, for latents without noise, and everywhere the model may look at it.
+    """
+    from comfy.patcher_extension import WrappersMP
+
+    latents = model.model.process_latent_in(known.latents)
+    guides = (
+        (request.guidance.renders, known.rendered),
+        (request.guidance.keyframes, known.captured),
+    )
+
+    def predict(
+        executor: Any, x: Tensor, sigma: Tensor, model_options: dict[str, Any], seed: int | None
+    ) -> Tensor:
+        step = _step_of(sigma, model_options["transformer_options"]["sample_sigmas"])
+        active = [(guide.strength, where.to(x)) for guide, where in guides if guide.covers(*step)]
+        sampling = executor.class_obj.inner_model.model_sampling
+        clean, level = latents.to(x), sigma.reshape(-1, *[1] * (x.ndim - 1))
+        noised = sampling.noise_scaling(level, noise.to(x), clean)
+        for strength, where in active:
+            x = blend_latents(x, noised, where, strength)
+        denoised = executor(x, sigma, model_options, seed)
+        for strength, where in active:
+            denoised = blend_latents(denoised, clean, where, strength)
+        return denoised
+
+    held = model.clone()
+    held.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, WRAPPER, predict)
+    return held
+
+
+def _step_of(sigma: Tensor, sigmas: Float[Tensor, " step"]) -> tuple[int, int]:
+    """Which step of how many has a noise level; samplers of higher order also look in between."""
+    reached = sigmas.to(sigma) >= sigma.amax() * (1 - 1e-6)
+    return max(int(reached.sum()) - 1, 0), len(sigmas) - 1
+
+
+def _report_steps(
+    model: Any, steps: int, progress: Progress
+) -> Callable[[int, Tensor, Tensor, int], None]:
+    """The callback of a sampler; raises, and so ends the sampler, where the user has cancelled."""
+    import latent_preview
+
+    task = progress.start("Denoising", steps)
+    previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+
+    def report(step: int, denoised: Tensor, x: Tensor, total: int) -> None:
+        preview: Preview | None = None
+        if previewer is not None:
+            preview = lambda: _picture(previewer, denoised)  # noqa: E731
+        task.update(step + 1, preview)
+
+    return report
+
+
+def _picture(previewer: Any, latents: Tensor) -> Float[Tensor, "height width 3"]:
+    picture = previewer.decode_latent_to_preview(latents)
+    return torch.from_numpy(np.array(picture, dtype=np.float32) / 255)
