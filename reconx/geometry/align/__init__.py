@@ -1,0 +1,1 @@
+"""Pairwise pointmaps to cameras and depth: the global alignment."""
