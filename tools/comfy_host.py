@@ -1,8 +1,9 @@
 """A real ComfyUI without a browser: start it with this pack alone, queue prompts, stop it.
 
 Nothing of the user's is touched: custom nodes, user folder, database, output and temp lie in a
-folder of their own, which goes when the host stops; models are the user's. Standard library only,
-but for the figure of memory. Knows the host's HTTP interface, not the format of workflow files.
+folder of their own, which goes when the host stops; models are the user's, if no other folder is
+given. Standard library only, but for the figure of memory. Knows the host's HTTP interface, not the
+format of workflow files.
 """
 
 from __future__ import annotations
@@ -156,7 +157,13 @@ class Host:
     """A ComfyUI process with this pack as its only custom node, as a context manager."""
 
     def __init__(
-        self, comfyui: Path, python: Path, *, inputs: Path | None = None, cpu: bool | None = None
+        self,
+        comfyui: Path,
+        python: Path,
+        *,
+        inputs: Path | None = None,
+        models: Path | None = None,
+        cpu: bool | None = None,
     ) -> None:
         """Say what to start; nothing runs yet.
 
@@ -164,11 +171,13 @@ class Host:
             comfyui: From `find_comfyui`.
             python: From `find_python`.
             inputs: The folder in which input files are looked for; without, the user's own.
+            models: The folder of the models' folders; without, the user's own.
             cpu: Whether to work on the CPU; None asks torch, which takes seconds.
         """
         self.comfyui = comfyui
         self.python = python
         self._inputs = inputs or comfyui / "input"
+        self._models = models or comfyui / "models"
         self._cpu = cpu
         self.folder = Path()
         """Where everything that the host writes lies while it runs."""
@@ -284,7 +293,7 @@ class Host:
         self._port = _free_port()
         command: list[str | Path] = [
             *(self.python, "main.py", "--listen", "127.0.0.1", "--port", str(self._port)),
-            *("--base-directory", self.folder, "--models-directory", self.comfyui / "models"),
+            *("--base-directory", self.folder, "--models-directory", self._models),
             *("--input-directory", self._inputs, "--extra-model-paths-config", pack),
             *("--database-url", f"sqlite:///{(self.folder / 'host.sqlite').as_posix()}"),
             *("--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK.name),

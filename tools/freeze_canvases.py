@@ -52,9 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         comfyui = find_comfyui(options.comfyui)
-        with tempfile.TemporaryDirectory() as inputs:
+        with tempfile.TemporaryDirectory() as empty:
             python = find_python(comfyui, options.python)
-            with Host(comfyui, python, inputs=Path(inputs), cpu=True) as host:
+            with Host(comfyui, python, inputs=Path(empty), models=Path(empty), cpu=True) as host:
                 canvases = _draw_all(host, options.browser, wanted, schemas)
     except HostError as error:
         print(error, file=sys.stderr)

@@ -44,10 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         comfyui = find_comfyui(options.comfyui)
-        with tempfile.TemporaryDirectory() as inputs:
-            # An empty input folder: combos that list files have no values then.
+        with tempfile.TemporaryDirectory() as empty:
+            # No input files and no models: combos that list files have no values then.
             python = find_python(comfyui, options.python)
-            with Host(comfyui, python, inputs=Path(inputs), cpu=True) as host:
+            with Host(comfyui, python, inputs=Path(empty), models=Path(empty), cpu=True) as host:
                 object_info = host.object_info()
     except HostError as error:
         print(error, file=sys.stderr)

@@ -29,10 +29,16 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the host's model folders, empty at first."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
 def started(
-    comfyui: Path, host_python: Path, inputs: Path
+    comfyui: Path, host_python: Path, inputs: Path, models: Path
 ) -> Iterator[tuple[Host, dict[str, dict[str, Any]]]]:
-    with Host(comfyui, host_python, inputs=inputs, cpu=True) as host:
+    with Host(comfyui, host_python, inputs=inputs, models=models, cpu=True) as host:
         # Asked for at once: combos list the files that tests make later.
         yield host, host.object_info()
 
