@@ -12,3 +12,9 @@ def legal_frame_count(count: int, rule: FrameRule) -> int:
     """The smallest legal count that is not below `count`."""
     step = FRAME_STEPS[rule]
     return 1 + -(-(count - 1) // step) * step
+
+
+def largest_legal_count(most: int, rule: FrameRule) -> int:
+    """The largest legal count that is not above `most`."""
+    step = FRAME_STEPS[rule]
+    return 1 + (most - 1) // step * step

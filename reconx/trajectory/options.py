@@ -65,6 +65,8 @@ class CameraPath:
     """One per frame, in the scene's frame."""
     photo_index: Int[Tensor, " frame"]
     """Which photo's camera a frame has, exactly; -1 = none."""
+    loop: bool = False
+    """Whether the first camera follows on the last."""
     world_from_scene: Sim3 = field(default_factory=Sim3.identity)
     """Leads from the scene's frame to the user's world, in which splats are exported."""
 

@@ -45,7 +45,7 @@ def make_path(scene: Scene, options: PathOptions) -> CameraPath:
     width, height = path_size(scene.photos, options.width, options.height)
     captured = reframe_cameras(scene.photo_cameras, width, height)
     path = KINDS[options.kind](scene, captured, options)
-    return replace(path, world_from_scene=scene.world_from_scene)
+    return replace(path, loop=options.loop, world_from_scene=scene.world_from_scene)
 
 
 def path_size(photos: Photos, width: int | None, height: int | None) -> tuple[int, int]:

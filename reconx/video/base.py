@@ -10,7 +10,7 @@ from ..checks import check_range
 from ..errors import InputError
 from ..parts import PartSpec
 from ..progress import Progress
-from ..trajectory.frame_rule import FrameRule
+from ..trajectory.frame_rule import FrameRule, largest_legal_count
 from ..types import Cameras, PointRenders, Scene, StructureTokens
 
 Dial = Literal[
@@ -151,6 +151,15 @@ class BackboneSpec(PartSpec):
     """Denoising steps that suit it; None = it does not denoise."""
     memory: str = ""
     """GPU memory that a usual clip takes, for people who choose; "" = none worth telling."""
+
+    def __post_init__(self) -> None:
+        """Check that a clip may have two frames: it could not lead anywhere else."""
+        longest = self.max_frames
+        if longest is not None and largest_legal_count(longest, self.frame_rule) < 2:
+            raise InputError(
+                f"Backbone '{self.name}' has at most {longest} frames of the rule "
+                f"{self.frame_rule}; expected room for a clip of at least two."
+            )
 
 
 @runtime_checkable

@@ -3,6 +3,8 @@
 Owns keyframes, joining, and putting photos back.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -13,7 +15,10 @@ from ..trajectory.options import CameraPath
 from ..types import Cameras, Scene, Views
 from .base import Clip, Keyframe
 from .clips import Stretch
+from .storage import MAX_GIGABYTES, new_zeros, on_disk
 
+BYTES_PER_PIXEL = 17
+"""Colour, confidence and whether it is known."""
 CAPTURED_CONFIDENCE = 10.0
 """What a photo's own pixels have in `Views.confidence`: full weight in the fit."""
 
@@ -21,33 +26,50 @@ CAPTURED_CONFIDENCE = 10.0
 class Reel:
     """Takes clips in and hands out what later clips must pass through."""
 
-    def __init__(self, scene: Scene, path: CameraPath) -> None:
+    def __init__(
+        self, scene: Scene, path: CameraPath, *, max_gigabytes: int | float = MAX_GIGABYTES
+    ) -> None:
         """Begin without any frame.
 
         Args:
             scene: Whose photos stand on the path.
             path: All frames.
+            max_gigabytes: Frames that take more than this (1e9 bytes) lie in a temporary file.
+
+        Raises:
+            InputError: If they would, and the disk lacks the room.
         """
-        self._path = path
-        width, height = path.cameras.width, path.cameras.height
-        self._photos = reframe_images(scene.photos.images, width, height).clamp(0, 1)
-        self._photos_valid = reframe_masks(scene.photos.valid, width, height)
-        self._frames = torch.zeros(len(path), height, width, 3)
-        self._known = torch.zeros(len(path), height, width, dtype=torch.bool)
-        self._confidence = torch.ones(len(path), height, width)
+        self._path, self._scene_photos = path, scene.photos
+        shape = (len(path), path.cameras.height, path.cameras.width)
+        disk = on_disk(math.prod(shape) * BYTES_PER_PIXEL, max_gigabytes)
+        self._frames = new_zeros((*shape, 3), torch.float32, disk=disk)
+        self._known = new_zeros(shape, torch.bool, disk=disk)
+        self._confidence = new_zeros(shape, torch.float32, disk=disk)
         self._judged = True
 
-    def keyframes(self, clip: Stretch, cameras: Cameras) -> tuple[Keyframe, ...]:
-        """What a clip must pass through: photos, and the last frame of the clip before it.
+    def _photo(
+        self, photo: int
+    ) -> tuple[Float[Tensor, "height width 3"], Bool[Tensor, "height width"]]:
+        """A photo at the path's size, and where it is valid."""
+        width, height = self._path.cameras.width, self._path.cameras.height
+        images = self._scene_photos.images[photo : photo + 1]
+        valid = self._scene_photos.valid[photo : photo + 1]
+        image = reframe_images(images, width, height)[0].clamp(0, 1)
+        return image, reframe_masks(valid, width, height)[0]
 
-        A clip that was lengthened rests at its last camera, so a keyframe there moves to the end.
+    def keyframes(self, clip: Stretch, cameras: Cameras) -> tuple[Keyframe, ...]:
+        """What a clip must pass through: photos, and frames that clips before it have made.
+
+        Those are its first frame, and in a closed path the last. A clip that was lengthened rests
+        at its last camera, so a keyframe there moves to the end.
         """
         found = []
-        for frame in range(clip.first, clip.last + 1):
+        for place, frame in enumerate(clip.frames(self._path)):
             photo = int(self._path.photo_index[frame])
+            last = place == clip.last - clip.first
             if photo >= 0:
-                image, valid = self._photos[photo], self._photos_valid[photo]
-            elif frame == clip.first and frame > 0:
+                image, valid = self._photo(photo)
+            elif clip.first > 0 and (place == 0 or (last and frame == 0)):
                 image, valid = self._frames[frame], torch.ones_like(self._known[frame])
             else:
                 continue
@@ -55,17 +77,18 @@ class Reel:
                 Keyframe(
                     image=_resized(image[None], cameras.width, cameras.height)[0],
                     valid=_resized_mask(valid[None], cameras.width, cameras.height)[0],
-                    index=len(cameras) - 1 if frame == clip.last else frame - clip.first,
+                    index=len(cameras) - 1 if last else place,
                     photo_index=photo,
                 )
             )
         return tuple(found)
 
     def add(self, clip: Stretch, made: Clip, known: Bool[Tensor, "frame h w"]) -> None:
-        """Take a clip in; a frame shared with the clip before stays as it was."""
-        skip = 1 if clip.first > 0 else 0
-        rows = slice(clip.first + skip, clip.last + 1)
-        part = slice(skip, clip.last - clip.first + 1)
+        """Take a clip in; a frame shared with a clip before stays as it was."""
+        first = clip.first + 1 if clip.first > 0 else 0
+        last = min(clip.last, len(self._path) - 1)
+        rows = slice(first, last + 1)
+        part = slice(first - clip.first, last - clip.first + 1)
         width, height = self._path.cameras.width, self._path.cameras.height
         self._frames[rows] = _resized(made.frames[part], width, height)
         self._known[rows] = _resized_mask(known[part], width, height)
@@ -80,8 +103,8 @@ class Reel:
         for frame, photo in enumerate(self._path.photo_index.tolist()):
             if photo < 0:
                 continue
-            valid = self._photos_valid[photo]
-            self._frames[frame][valid] = self._photos[photo][valid]
+            image, valid = self._photo(photo)
+            self._frames[frame][valid] = image[valid]
             self._known[frame] |= valid
             self._confidence[frame][valid] = CAPTURED_CONFIDENCE
         return Views(

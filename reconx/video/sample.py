@@ -1,28 +1,26 @@
 """The clip driver: what is the same for all video backbones.
 
-Owns checking what is asked, point renders and their edits, and running the clips in order. Cutting
-belongs to `clips.py`, joining and photos to `reel.py`, the making of frames to the backbone.
+Owns checking what is asked, and running the clips in order. Cutting belongs to `clips.py`, point
+renders to `drawing.py`, joining and photos to `reel.py`, the making of frames to the backbone.
 """
 
 import logging
-
-from jaxtyping import Bool
-from torch import Tensor
+from functools import partial
 
 from ..checks import check_range, check_shape
 from ..errors import BackboneMismatch
-from ..ops.image import resize_masks
-from ..progress import Progress, SilentProgress
-from ..render.cloud import PointCloud, scene_cloud
-from ..render.edits import check_renders, find_edits, take_renders
-from ..render.points import render_points
+from ..progress import Progress, SilentProgress, measure_usage
+from ..render.cloud import scene_cloud
+from ..render.edits import check_renders
 from ..trajectory.options import CameraPath
 from ..types import Cameras, PointRenders, Scene, StructureTokens, Views
-from .base import BackboneSpec, ClipRequest, GuidanceOptions, VideoBackbone
+from .base import BackboneSpec, Clip, ClipRequest, GuidanceOptions, VideoBackbone
 from .clips import Stretch, plan_clips
+from .drawing import draw_clip, measure_coverage
 from .guidance import check_guidance
 from .reel import Reel
 from .registry import BACKBONES
+from .storage import MAX_GIGABYTES
 
 logger = logging.getLogger("reconx")
 
@@ -38,11 +36,13 @@ def sample_views(
     guidance: GuidanceOptions | None = None,
     seed: int = 0,
     device: str = "cpu",
+    max_gigabytes: int | float = MAX_GIGABYTES,
     progress: Progress | None = None,
 ) -> Views:
     """Make a frame for every camera of a path; those that are photos come back as the photos.
 
-    Beyond the frames themselves, memory is bounded by one clip.
+    Beyond the frames themselves, memory is bounded by one clip. A closed path closes: its last clip
+    ends at its first frame.
 
     Args:
         backbone: From `make_backbone`.
@@ -57,6 +57,8 @@ def sample_views(
         guidance: Strengths; None takes the defaults.
         seed: Seeds every random choice; every clip uses it.
         device: Torch device of the heavy work.
+        max_gigabytes: Frames that take more than this (1e9 bytes) lie in a temporary file that
+            goes when they go.
         progress: Who is told.
 
     Returns:
@@ -65,43 +67,56 @@ def sample_views(
     Raises:
         BackboneMismatch: Before any work, if the path, edited renders, structure or guidance ask
             for what the backbone lacks.
-        InputError: If edited renders are not of this path, or steps are fewer than 1.
+        InputError: If edited renders are not of this path, steps are fewer than 1, or the disk
+            lacks room for the frames.
     """
     spec = backbone.spec
-    clips = plan_clips(path, spec, scene.photos.names)
     _check_conditions(spec, path, renders, structure)
     guidance = check_guidance(spec, guidance or GuidanceOptions())
     steps = _choose_steps(spec, steps)
-    cameras = [backbone.fit_cameras(path.cameras[clip.first : clip.last + 1]) for clip in clips]
-    _notice_rounding(backbone, clips, cameras)
-    reel = Reel(scene, path)
     cloud = scene_cloud(scene).to(device)
-    for clip, clip_cameras in zip(clips, cameras, strict=True):
-        drawn, edited = _draw_points(cloud, clip, clip_cameras, path, renders, progress)
-        request = ClipRequest(
-            cameras=clip_cameras,
-            keyframes=reel.keyframes(clip, clip_cameras),
-            renders=drawn,
-            edited=edited,
-            scene=scene,
-            structure=structure,
-            seed=seed,
-            steps=steps,
-            guidance=guidance,
-            device=device,
-        )
-        made = backbone.generate_clip(request, progress or SilentProgress())
-        check_shape(
-            f"A clip of backbone '{spec.name}'",
-            made.frames,
-            len(clip_cameras),
-            clip_cameras.height,
-            clip_cameras.width,
-            3,
-        )
-        known = ~drawn.hole if edited is None else ~(drawn.hole | edited)
-        reel.add(clip, made, known)
-    return reel.finish()
+    coverage = partial(measure_coverage, cloud, path, progress=progress)
+    clips = plan_clips(path, spec, scene.photos.names, coverage)
+    cameras = [backbone.fit_cameras(path.cameras[clip.frames(path)]) for clip in clips]
+    _notice_rounding(backbone, clips, cameras)
+    reel = Reel(scene, path, max_gigabytes=max_gigabytes)
+    with measure_usage() as usage:
+        for clip, clip_cameras in zip(clips, cameras, strict=True):
+            drawn, edited = draw_clip(
+                cloud, path, clip, clip_cameras, edited=renders, progress=progress
+            )
+            request = ClipRequest(
+                cameras=clip_cameras,
+                keyframes=reel.keyframes(clip, clip_cameras),
+                renders=drawn,
+                edited=edited,
+                scene=scene,
+                structure=structure,
+                seed=seed,
+                steps=steps,
+                guidance=guidance,
+                device=device,
+            )
+            made = _generate(backbone, request, progress or SilentProgress())
+            reel.add(clip, made, ~drawn.hole if edited is None else ~(drawn.hole | edited))
+        views = reel.finish()
+    logger.info(
+        "Backbone '%s' made %d frames in %d clips: %.1f s, peak memory %.1f GB.",
+        spec.name,
+        len(path),
+        len(clips),
+        usage.seconds,
+        usage.peak_memory_mb / 1e3,
+    )
+    return views
+
+
+def _generate(backbone: VideoBackbone, request: ClipRequest, progress: Progress) -> Clip:
+    """A clip of the size that was asked for."""
+    made, cameras = backbone.generate_clip(request, progress), request.cameras
+    name = f"A clip of backbone '{backbone.spec.name}'"
+    check_shape(name, made.frames, len(cameras), cameras.height, cameras.width, 3)
+    return made
 
 
 def _notice_rounding(backbone: VideoBackbone, clips: list[Stretch], cameras: list[Cameras]) -> None:
@@ -147,26 +162,3 @@ def _choose_steps(spec: BackboneSpec, steps: int | None) -> int | None:
         logger.info("Backbone '%s' does not denoise: %d steps are ignored.", spec.name, steps)
         return None
     return steps
-
-
-def _draw_points(
-    cloud: PointCloud,
-    clip: Stretch,
-    cameras: Cameras,
-    path: CameraPath,
-    edited: PointRenders | None,
-    progress: Progress | None,
-) -> tuple[PointRenders, Bool[Tensor, "frame height width"] | None]:
-    """A clip's point renders, and where they were edited: found at the path's size, then fitted."""
-    if edited is None:
-        return render_points(cloud, cameras, progress=progress), None
-    rows = list(range(clip.first, clip.last + 1))
-    part = path.cameras[rows]
-    own = take_renders(edited, rows, part)
-    changed = find_edits(own, render_points(cloud, part, progress=progress))
-    # A clip that was lengthened rests at its last camera.
-    frames = [min(frame, len(rows) - 1) for frame in range(len(cameras))]
-    return (
-        take_renders(own, frames, cameras),
-        ~resize_masks(~changed[frames], cameras.width, cameras.height),
-    )
