@@ -9,12 +9,10 @@ from torch.nn import functional
 
 from ..checks import check_shape
 from ..ops.projection import inside_image, project_points, unproject_depth
-from ..types import CONFIDENT, Cameras
+from ..types import CONFIDENT, FILLED, Cameras
 
 HIDING_SHARE = 0.02
 """A point nearer than another view's measured surface by more than this share hides it."""
-CONFLICT_SHARE = 0.05
-"""The same between depths of a network, which are less exact."""
 BEND_SHARE = 0.04
 """A step of inverse depth by more than this share is no surface."""
 
@@ -61,31 +59,9 @@ def hides_measured(
     depth: Float[Tensor, "h w"], view: int, maps: DepthMaps, cameras: Cameras
 ) -> Bool[Tensor, "h w"]:
     """True where a depth of one view stands in front of what another view measured."""
-    limit = torch.full_like(depth, CONFIDENT)
-    return _hides(depth, view, maps, cameras, limit, HIDING_SHARE)
-
-
-def contradicted(view: int, maps: DepthMaps, cameras: Cameras) -> Bool[Tensor, "h w"]:
-    """True where a depth hides what another view saw at least as surely.
-
-    Of two views that disagree one is wrong, and the one that looks through the other's surface has
-    seen that nothing stands there.
-    """
-    return _hides(maps.depth[view], view, maps, cameras, maps.confidence[view], CONFLICT_SHARE)
-
-
-def _hides(
-    depth: Float[Tensor, "h w"],
-    view: int,
-    maps: DepthMaps,
-    cameras: Cameras,
-    limit: Float[Tensor, "h w"],
-    share: float,
-) -> Bool[Tensor, "h w"]:
-    """True where a depth stands, by more than a share, before a surface of at least `limit`."""
     at = depth.isfinite()
-    points, limit = unproject_depth(depth[None], cameras[view])[0][at], limit[at]
-    hides = torch.zeros(len(points), dtype=torch.bool)
+    points = unproject_depth(depth[None], cameras[view])[0][at]
+    hidden = torch.zeros(len(points), dtype=torch.bool)
     for other in range(len(cameras)):
         if other == view:
             continue
@@ -93,28 +69,46 @@ def _hides(
         pixels, z = project_points(points, camera.viewmats[0], camera.K[0])
         lands = (z > 0) & inside_image(pixels, camera.width, camera.height)
         column, row = pixels[lands].long().unbind(-1)
-        in_front = z[lands] < maps.depth[other, row, column] * (1 - share)  # false for NaN
-        hides[lands] |= in_front & (maps.confidence[other, row, column] >= limit[lands])
+        surface = maps.depth[other, row, column]
+        is_measured = maps.confidence[other, row, column] >= CONFIDENT
+        hidden[lands] |= is_measured & (z[lands] < surface * (1 - HIDING_SHARE))
     result = torch.zeros_like(at)
-    result[at] = hides
+    result[at] = hidden
     return result
 
 
-def off_surface(depth: Float[Tensor, "view h w"]) -> Bool[Tensor, "view h w"]:
-    """True between a near and a far surface, where networks put points that nothing carries.
+def without_flying(maps: DepthMaps) -> DepthMaps:
+    """Without points between a near and a far surface, which networks and resampling put there.
 
     The inverse depth of a plane is affine in the pixel, so only bends and steps show in its second
     differences.
     """
-    inverse = 1 / depth
-    result = torch.zeros_like(depth, dtype=torch.bool)
+    inverse = 1 / maps.depth
+    flying = torch.zeros_like(inverse, dtype=torch.bool)
     for axis in (1, 2):
         before, here, after = (
             inverse.narrow(axis, start, inverse.shape[axis] - 2) for start in range(3)
         )
         jumps = (before - 2 * here + after).abs() > BEND_SHARE * here
-        result.narrow(axis, 1, jumps.shape[axis]).logical_or_(jumps)
-    return result
+        flying.narrow(axis, 1, jumps.shape[axis]).logical_or_(jumps)
+    return DepthMaps(
+        depth=torch.where(flying, torch.nan, maps.depth),
+        confidence=torch.where(flying, 1.0, maps.confidence),
+    )
+
+
+def without_hiding(maps: DepthMaps, cameras: Cameras) -> DepthMaps:
+    """Guesses, below `CONFIDENT`, as such: at most `FILLED`, and none before what was measured."""
+    guessed = maps.depth.isfinite() & (maps.confidence < CONFIDENT)
+    depth = torch.where(guessed, maps.depth, torch.nan)
+    hides = torch.stack(
+        [hides_measured(depth[view], view, maps, cameras) for view in range(len(cameras))]
+    )
+    confidence = torch.where(guessed, maps.confidence.clamp(max=FILLED), maps.confidence)
+    return DepthMaps(
+        depth=torch.where(hides, torch.nan, maps.depth),
+        confidence=torch.where(hides, 1.0, confidence),
+    )
 
 
 def resample_maps(maps: DepthMaps, width: int, height: int) -> DepthMaps:

@@ -1,4 +1,4 @@
-"""Depth that another program has found: as a scene of its own, or for what a scene lacks.
+"""Depth that networks have found: as a scene of its own, or for what a scene lacks.
 
 Owns how far such depth is trusted; how other programs write it down is known by their callers.
 """
@@ -18,13 +18,14 @@ from ..ops.photos import resize_photos
 from ..ops.projection import unproject_depth, world_to_camera
 from ..progress import Progress
 from ..types import CONFIDENT, FILLED, Cameras, Photos, Scene, SceneSource
+from .align.cleaning import clean_confidence
 from .depth_maps import (
     DepthMaps,
     GivenDepth,
-    contradicted,
     hides_measured,
-    off_surface,
     resample_maps,
+    without_flying,
+    without_hiding,
 )
 from .estimators.base import GeometryOptions
 from .fill import fill_depth
@@ -37,6 +38,8 @@ DOUBTED = 1.05
 DOUBTED_PERCENTILES = (10, 90)
 """A network's confidence from which its depth counts, kept between these percentiles: as Depth
 Anything 3's own tools choose it."""
+CONFLICT_SHARE = 0.05
+"""A depth before another photo's surer one by more than this share is doubted."""
 LEAST_COMMON = 100
 """Pixels, measured and given, that tell the scale between the two."""
 BLEND_SHARE = 0.05
@@ -66,15 +69,45 @@ def scene_from_depth(
     """
     _check_same(photos, given)
     cameras = _cameras(photos, given)
-    side = min(options.geometry_size, max(given.depth.shape[1:]))
-    width, height = geometry_size(photos, replace(options, geometry_size=side))
-    small = resize_photos(photos, width, height)
-    cameras = cameras.resized(width, height)
-    maps = resample_maps(_trusted(given), width, height)
-    maps = _agreed(replace(maps, depth=torch.where(small.valid, maps.depth, torch.nan)), cameras)
-    filled = fill_depth(maps, small.images, small.valid, cameras, progress)
     source = SceneSource(estimator=given.estimator, licence=given.licence)
-    return make_scene(photos, cameras, filled, source, options)
+    maps = _trusted(given)
+    everybody = [(i, j) for i in range(len(cameras)) for j in range(len(cameras)) if i != j]
+    cleaned = clean_confidence(maps.depth, maps.confidence, cameras, everybody, CONFLICT_SHARE)
+    return scene_from_maps(
+        photos, cameras, replace(maps, confidence=cleaned), source, options, progress
+    )
+
+
+def scene_from_maps(
+    photos: Photos,
+    cameras: Cameras,
+    maps: DepthMaps,
+    source: SceneSource,
+    options: GeometryOptions,
+    progress: Progress,
+) -> Scene:
+    """Make a scene of what a network says of all photos.
+
+    Below `CONFIDENT` its depths are guesses; gaps and sky are filled.
+
+    Args:
+        photos: Undistorted, as loaded.
+        cameras: One per photo, at the maps' size, in any world.
+        maps: Depth and confidence.
+        source: Where they came from.
+        options: Sizes; the pointmaps are never larger than the maps.
+        progress: Told of filling.
+
+    Raises:
+        AlignmentFailed: If no pixel of view 0 has a depth.
+    """
+    side = min(options.geometry_size, max(cameras.width, cameras.height))
+    width, height = geometry_size(photos, replace(options, geometry_size=side))
+    small, cameras = resize_photos(photos, width, height), cameras.resized(width, height)
+    maps = resample_maps(without_flying(maps), width, height)
+    maps = replace(maps, depth=torch.where(small.valid, maps.depth, torch.nan))
+    maps = fill_depth(without_hiding(maps, cameras), small.images, small.valid, cameras, progress)
+    return make_scene(photos, cameras, maps, source, options)
 
 
 def _check_same(photos: Photos, given: GivenDepth) -> None:
@@ -118,7 +151,7 @@ def _cameras(photos: Photos, given: GivenDepth) -> Cameras:
 
 def _trusted(given: GivenDepth) -> DepthMaps:
     """Confidence on our scale: `CONFIDENT` where the network's own tools begin to show a depth."""
-    depth = torch.where(off_surface(given.depth), torch.nan, given.depth)
+    depth = given.depth
     known = depth.isfinite()
     confidence = torch.full_like(depth, CONFIDENT)
     if given.confidence is not None and bool(known.any()):
@@ -126,17 +159,7 @@ def _trusted(given: GivenDepth) -> DepthMaps:
         limit = float(np.clip(DOUBTED, *np.percentile(raw, DOUBTED_PERCENTILES)))
         above = (given.confidence - 1) / max(limit - 1, 1e-6)
         confidence = (1 + (CONFIDENT - 1) * above).clamp(1, MOST_CONFIDENT)
-        confidence = torch.where(above < 1, confidence.clamp(max=FILLED), confidence)
     return DepthMaps(depth=depth, confidence=torch.where(known, confidence, 1.0))
-
-
-def _agreed(maps: DepthMaps, cameras: Cameras) -> DepthMaps:
-    """Without depths that another view contradicts."""
-    wrong = torch.stack([contradicted(view, maps, cameras) for view in range(len(cameras))])
-    return DepthMaps(
-        depth=torch.where(wrong, torch.nan, maps.depth),
-        confidence=torch.where(wrong, 1.0, maps.confidence),
-    )
 
 
 def fill_scene(scene: Scene, photos: Photos, given: GivenDepth, progress: Progress) -> Scene:
@@ -165,7 +188,8 @@ def fill_scene(scene: Scene, photos: Photos, given: GivenDepth, progress: Progre
         )
     index = [photos.names.index(name) for name in scene.photos.names]
     cameras, measured = scene.cameras, _measured(scene)
-    guess = resample_maps(_trusted(given), cameras.width, cameras.height).depth[index]
+    maps = without_flying(DepthMaps(depth=given.depth, confidence=torch.ones_like(given.depth)))
+    guess = resample_maps(maps, cameras.width, cameras.height).depth[index]
     small = resize_photos(scene.photos, cameras.width, cameras.height)
     depth, confidence, warnings = measured.depth.clone(), measured.confidence.clone(), []
     for view, name in enumerate(scene.photos.names):
