@@ -1,0 +1,1 @@
+"""Video models of the diffusers package: one file per family, what they share in `backbone.py`."""

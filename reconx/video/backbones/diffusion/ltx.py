@@ -1,0 +1,108 @@
+"""LTX-Video (HaCohen et al. 2024): keyframes anywhere, and renders token by token."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...base import ClipRequest
+from ...conditions import make_control_video
+from ...latents import known_latents
+from .backbone import DiffusersBackbone, whole_picture
+from .loading import PipelineKind
+
+FRAME_RATE = 24
+"""Frames per second that the model takes the clip for."""
+DECODE_TIMESTEP, DECODE_NOISE = 0.05, 0.025
+"""For VAEs that denoise while they decode (0.9.1 and later), as published with them."""
+
+
+class LtxBackbone(DiffusersBackbone):
+    """The model's own conditioning on images covers whole frames; its tokens can do more.
+
+    Each token carries its own noise level, so the tokens that stand for known pixels alone begin
+    clean and stay so, and the others are denoised around them.
+    """
+
+    kind = PipelineKind(
+        name="LTXConditionPipeline",
+        denoiser="transformer",
+        denoiser_class="LTXVideoTransformer3DModel",
+    )
+
+    def pipeline_class(self) -> Any:
+        """The pipeline, taking known tokens."""
+        return _token_pipeline()
+
+    def arguments(self, pipeline: Any, request: ClipRequest) -> Mapping[str, Any]:
+        """Photos as conditions at their index, renders as known tokens."""
+        condition = importlib.import_module(
+            "diffusers.pipelines.ltx.pipeline_ltx_condition"
+        ).LTXVideoCondition
+        pipeline.known_tokens = self._known_tokens(pipeline, request)
+        return {
+            "conditions": [
+                condition(
+                    image=whole_picture(keyframe).permute(2, 0, 1)[None],
+                    frame_index=keyframe.index,
+                    strength=float(request.guidance.keyframes.strength),
+                )
+                for keyframe in request.keyframes
+            ],
+            "frame_rate": FRAME_RATE,
+            # Noise on what is known would let it drift.
+            "image_cond_noise_scale": 0.0,
+            "decode_timestep": DECODE_TIMESTEP,
+            "decode_noise_scale": DECODE_NOISE,
+        }
+
+    def _known_tokens(
+        self, pipeline: Any, request: ClipRequest
+    ) -> tuple[Float[Tensor, "1 token channel"], Float[Tensor, "1 token"]]:
+        """Latents of the renders, and how strongly each token is known."""
+        # Photos have conditions and strengths of their own.
+        video = make_control_video(replace(request, keyframes=()))
+        pictures = (video.frames * 2 - 1).permute(3, 0, 1, 2)[None]
+        vae = pipeline.vae
+        with torch.no_grad():
+            latents = vae.encode(pictures.to(request.device, vae.dtype)).latent_dist.mode()
+        latents = pipeline._normalize_latents(latents, vae.latents_mean, vae.latents_std)
+        known = known_latents(
+            video.known,
+            time_stride=pipeline.vae_temporal_compression_ratio,
+            space_stride=pipeline.vae_spatial_compression_ratio,
+        )
+        patch = (pipeline.transformer_spatial_patch_size, pipeline.transformer_temporal_patch_size)
+        strength = known[None, None].to(latents) * request.guidance.renders.strength
+        return (
+            pipeline._pack_latents(latents, *patch),
+            pipeline._pack_latents(strength, *patch).amin(-1),
+        )
+
+
+@cache
+def _token_pipeline() -> Any:
+    """LTXConditionPipeline with known tokens; a class is made where its base can be imported."""
+    base = importlib.import_module("diffusers").LTXConditionPipeline
+
+    class TokenPipeline(base):
+        known_tokens: tuple[Tensor, Tensor]
+        """Packed latents, and each token's strength."""
+
+        def prepare_latents(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+            latents, mask, coordinates, extra = super().prepare_latents(*args, **kwargs)
+            clean, strength = (part.to(latents) for part in self.known_tokens)
+            if mask is None:  # without any condition
+                mask = torch.zeros_like(latents[..., 0])
+            stronger = strength > mask[:, extra:]
+            strength = torch.where(stronger, strength, mask[:, extra:])
+            weight = torch.where(stronger, strength, 0)[..., None]
+            latents[:, extra:] = torch.lerp(latents[:, extra:], clean, weight)
+            return latents, torch.cat([mask[:, :extra], strength], dim=1), coordinates, extra
+
+    return TokenPipeline
