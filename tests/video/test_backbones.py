@@ -106,8 +106,7 @@ def test_an_unknown_backbone_lists_the_known() -> None:
 
 def test_listing_backbones_imports_none_of_them() -> None:
     code = (
-        "import sys; from reconx.video.model_options import ModelSpec
-from reconx.video.registry import BACKBONES; list(BACKBONES.items());"
+        "import sys; from reconx.video.registry import BACKBONES; list(BACKBONES.items());"
         "heavy = [m for m in sys.modules if m.startswith(('reconx.video.backbones.', 'diffusers',"
         " 'transformers', 'comfy'))]; print(heavy); sys.exit(len(heavy))"
     )
