@@ -1,65 +1,24 @@
-"""The host's families of video models: what each takes, and how a clip's conditions reach it.
+"""The host's families of video models, and what each can take. What is not listed is refused.
 
-Conditions are made by the host's own nodes wherever one does just that, and else by setting the
-values that those nodes set. What is not listed is refused by name.
+How the conditions of a clip reach them lies in `conditions.py` and its like.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
-
-from ..reconx.checks import check_range
 from ..reconx.errors import BackboneMismatch
 from ..reconx.trajectory.frame_rule import FrameRule
 from ..reconx.video.base import BackboneSpec, ClipRequest, Dial
-from ..reconx.video.conditions import known_pixels, make_control_video
-from ..reconx.video.latents import known_latents
-
-Conditioning = list[list[Any]]
-"""The host's CONDITIONING: pairs of an embedding and a dict of values."""
-
-
-class HostModels(NamedTuple):
-    """What the user has connected, as the host hands it over."""
-
-    model: Any
-    vae: Any
-    positive: Conditioning | None = None
-    negative: Conditioning | None = None
-    clip_vision: Any = None
-    model_patch: Any = None
-
-
-class Known(NamedTuple):
-    """Latents that are held while others are made up."""
-
-    latents: Float[Tensor, "..."]
-    """As the VAE gives them."""
-    captured: Bool[Tensor, "..."]
-    """Those that stand for pixels of keyframes alone; one channel, else shaped like `latents`."""
-    rendered: Bool[Tensor, "..."]
-    """The others that stand for known pixels alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """All that the host's sampler is given for one clip."""
-
-    model: Any
-    positive: Conditioning
-    negative: Conditioning
-    samples: Tensor
-    """Latents as the VAE gives them: what `noise_mask` keeps, 0 elsewhere."""
-    noise_mask: Tensor | None = None
-    """Where the model makes latents (1) and where it was trained to take them as they are (0)."""
-    known: Known | None = None
-    """What is blended in."""
-    finish: Callable[[Tensor], Tensor] = lambda latents: latents
-    """Takes off what was only a condition."""
+from .conditions import Conditions, HostModels, hold_known, take_frames
+from .conditions_image import (
+    prepare_cogvideox_i2v,
+    prepare_hunyuan15,
+    prepare_hunyuan_i2v,
+    prepare_svd,
+)
+from .conditions_ltx import prepare_ltx
+from .conditions_wan import prepare_first_last, prepare_masked, prepare_vace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,168 +128,14 @@ def check_models(models: HostModels, family: Family) -> None:
         )
 
 
-def _held(models: HostModels, request: ClipRequest) -> Conditions:
-    """Text alone guides the model: photos and renders are blended into its latents."""
-    model, request = _with_renders(models, request)
-    known = _encode_known(models.vae, request)
-    return replace(_empty(models, known.latents), model=model, known=known)
-
-
-def _empty(models: HostModels, latents: Tensor) -> Conditions:
-    """Latents like these, made from text alone."""
-    return Conditions(
-        model=models.model,
-        positive=models.positive,
-        negative=models.negative,
-        samples=torch.zeros_like(latents),
-    )
-
-
-def _with_renders(models: HostModels, request: ClipRequest) -> tuple[Any, ClipRequest]:
-    """The model, and what is left to tell it: a Uni3C control net takes the renders."""
-    if models.model_patch is None:
-        return models.model, request
-    from comfy_extras.nodes_model_patch import WanUni3CControlnetApply
-
-    strength = request.guidance.renders.strength
-    (model,) = WanUni3CControlnetApply().apply_patch(
-        models.model, models.model_patch, models.vae, request.renders.colour, strength, 0.0, 1.0
-    )
-    return model, _without_renders(request)
-
-
-def _without_renders(request: ClipRequest) -> ClipRequest:
-    """The same clip, of which only keyframes are known."""
-    hole = torch.ones_like(request.renders.hole)
-    return replace(request, renders=replace(request.renders, hole=hole))
-
-
-def _encode_known(vae: Any, request: ClipRequest) -> Known:
-    """What is known of a clip, as latents."""
-    _check_strengths(request)
-    time, space = vae.temporal_compression_decode(), vae.spacial_compression_encode()
-    captured, known = (
-        known_latents(part, time_stride=time or 1, space_stride=space) for part in _known(request)
-    )
-    # Without compression in time the frames are a batch of pictures.
-    shape = (len(known), 1, *known.shape[1:]) if time is None else (1, 1, *known.shape)
-    latents = vae.encode(make_control_video(request).frames)
-    return Known(latents, captured.reshape(shape), (known & ~captured).reshape(shape))
-
-
-def _known(request: ClipRequest) -> tuple[Bool[Tensor, "frame h w"], Bool[Tensor, "frame h w"]]:
-    """Pixels of keyframes, and all that are known."""
-    captured = known_pixels(_without_renders(request).renders, request.keyframes)
-    return captured, make_control_video(request).known
-
-
-def _check_strengths(request: ClipRequest) -> None:
-    """Nothing can be held more than wholly."""
-    check_range("keyframe_strength", request.guidance.keyframes.strength, 0, 1)
-    check_range("render_strength", request.guidance.renders.strength, 0, 1)
-
-
-def _vace(models: HostModels, request: ClipRequest) -> Conditions:
-    """Wan VACE: a control video with mid grey holes, and their mask."""
-    from comfy_extras.nodes_wan import WanVaceToVideo
-
-    strength = request.guidance.renders.strength
-    video = make_control_video(request if strength > 0 else _without_renders(request))
-    positive, negative, latent, _ = WanVaceToVideo.execute(
-        models.positive,
-        models.negative,
-        models.vae,
-        request.cameras.width,
-        request.cameras.height,
-        len(request.cameras),
-        1,
-        strength or 1.0,  # what is left without renders are photos
-        control_video=video.frames,
-        control_masks=(~video.known).float(),
-    ).args
-    return Conditions(
-        model=models.model, positive=positive, negative=negative, samples=latent["samples"]
-    )
-
-
-def _masked(models: HostModels, request: ClipRequest) -> Conditions:
-    """Wan image to video and inpainting: known pixels beside the latents, with a mask of them.
-
-    The mask has a channel per frame of a latent; the first latent's one frame fills all four
-    (`WanFirstLastFrameToVideo` does the same for whole frames).
-    """
-    _check_strengths(request)
-    model, request = _with_renders(models, request)
-    space = models.vae.spacial_compression_encode()
-    captured, known = (
-        known_latents(part, time_stride=1, space_stride=space) for part in _known(request)
-    )
-    guidance = request.guidance
-    kept = torch.where(captured, guidance.keyframes.strength, guidance.renders.strength * known)
-    made = 1 - torch.cat([kept[:1].expand(3, -1, -1), kept])
-    latents = models.vae.encode(make_control_video(request).frames)
-    return _with_values(
-        replace(_empty(models, latents), model=model),
-        concat_latent_image=latents,
-        concat_mask=made.unflatten(0, (-1, 4)).transpose(0, 1)[None],
-        **_seen(models, request),
-    )
-
-
-def _with_values(conditions: Conditions, **values: Any) -> Conditions:
-    """Set values of both conditionings, as the host's nodes do."""
-    from node_helpers import conditioning_set_values
-
-    return replace(
-        conditions,
-        positive=conditioning_set_values(conditions.positive, values),
-        negative=conditioning_set_values(conditions.negative, values),
-    )
-
-
-def _seen(models: HostModels, request: ClipRequest) -> dict[str, Any]:
-    """What CLIP vision sees in the clip's first keyframe, where it is connected."""
-    if models.clip_vision is None or not request.keyframes:
-        return {}
-    return {"clip_vision_output": models.clip_vision.encode_image(request.keyframes[0].image[None])}
-
-
-def _first_last(models: HostModels, request: ClipRequest) -> Conditions:
-    """Wan first-last frame: trained on two whole photos, so renders are blended instead."""
-    from comfy_extras.nodes_wan import WanFirstLastFrameToVideo
-
-    ends = {keyframe.index: keyframe.image[None] for keyframe in request.keyframes}
-    start, end = ends.get(0), ends.get(len(request.cameras) - 1)
-    vision = models.clip_vision
-    positive, negative, latent = WanFirstLastFrameToVideo.execute(
-        models.positive,
-        models.negative,
-        models.vae,
-        request.cameras.width,
-        request.cameras.height,
-        len(request.cameras),
-        1,
-        start_image=start,
-        end_image=end,
-        clip_vision_start_image=vision and start is not None and vision.encode_image(start) or None,
-        clip_vision_end_image=vision and end is not None and vision.encode_image(end) or None,
-    ).args
-    model, request = _with_renders(models, request)
-    return Conditions(
-        model=model,
-        positive=positive,
-        negative=negative,
-        samples=latent["samples"],
-        known=_encode_known(models.vae, request),
-    )
-
-
 WAN = "Apache-2.0"
+HUNYUAN = "Tencent Hunyuan Community"
+NVIDIA = "NVIDIA Open Model"
 FAMILIES = (
     Family(
         name="wan-vace",
         kind="WAN21_Vace",
-        prepare=_vace,
+        prepare=prepare_vace,
         renders="native",
         dials=("render_strength",),
         max_frames=81,
@@ -342,7 +147,7 @@ FAMILIES = (
         kind="WAN21",
         channels=36,
         mark="flf_pos_embed_token_number",
-        prepare=_first_last,
+        prepare=prepare_first_last,
         keyframes="first_last",
         needs_first=True,
         dials=("render_strength", "render_share"),
@@ -354,7 +159,7 @@ FAMILIES = (
         name="wan-i2v",
         kind="WAN21",
         channels=36,
-        prepare=_masked,
+        prepare=prepare_masked,
         needs_first=True,
         renders="native",
         dials=("keyframe_strength", "render_strength"),
@@ -366,9 +171,124 @@ FAMILIES = (
         name="wan-t2v",
         kind="WAN21",
         channels=16,
-        prepare=_held,
+        prepare=hold_known,
         max_frames=81,
         licence=WAN,
         memory="1.3B: 8 GB; 14B: 16 GB and more",
+    ),
+    Family(
+        name="wan-ti2v",
+        kind="WAN22",
+        prepare=take_frames,
+        size_multiple=32,
+        max_frames=121,
+        text_strength=5.0,
+        licence=WAN,
+        memory="5B: 8 GB and more",
+    ),
+    Family(
+        name="ltx",
+        kind="LTXV",
+        prepare=prepare_ltx,
+        frame_rule="8k+1",
+        size_multiple=32,
+        max_frames=257,
+        renders="native",
+        dials=("keyframe_strength", "render_strength"),
+        text_strength=3.0,
+        licence="LTXV Open Weights",
+        memory="2B: 8 GB; 13B: 16 GB and more",
+    ),
+    Family(
+        name="hunyuan-t2v",
+        kind="HunyuanVideo",
+        channels=16,
+        prepare=hold_known,
+        max_frames=129,
+        text_strength=1.0,
+        licence=HUNYUAN,
+        memory="16 GB and more",
+    ),
+    Family(
+        name="hunyuan-i2v",
+        kind="HunyuanVideoI2V",
+        prepare=prepare_hunyuan_i2v,
+        needs_first=True,
+        max_frames=129,
+        text_strength=1.0,
+        licence=HUNYUAN,
+        memory="16 GB and more",
+    ),
+    Family(
+        name="hunyuan-1.5",
+        kind="HunyuanVideo15",
+        prepare=prepare_hunyuan15,
+        max_frames=121,
+        licence=HUNYUAN,
+        memory="12 GB and more",
+    ),
+    Family(
+        name="cogvideox-t2v",
+        kind="CogVideoX",
+        channels=16,
+        prepare=hold_known,
+        max_frames=49,
+        licence="CogVideoX (2B: Apache-2.0)",
+        memory="2B: 8 GB; 5B: 12 GB and more",
+    ),
+    Family(
+        name="cogvideox-i2v",
+        kind="CogVideoX",
+        channels=32,
+        prepare=prepare_cogvideox_i2v,
+        needs_first=True,
+        max_frames=49,
+        licence="CogVideoX",
+        memory="5B: 12 GB and more",
+    ),
+    Family(
+        name="cosmos-t2v",
+        kind="CosmosVideo",
+        channels=16,
+        prepare=hold_known,
+        frame_rule="8k+1",
+        max_frames=121,
+        text_strength=7.0,
+        licence=NVIDIA,
+        memory="7B: 16 GB and more",
+    ),
+    Family(
+        name="cosmos-i2v",
+        kind="CosmosVideo",
+        channels=17,
+        prepare=take_frames,
+        frame_rule="8k+1",
+        max_frames=121,
+        text_strength=7.0,
+        licence=NVIDIA,
+        memory="7B: 16 GB and more",
+    ),
+    Family(
+        name="cosmos-predict2-i2v",
+        kind="CosmosPredict2",
+        channels=17,
+        prepare=take_frames,
+        max_frames=93,
+        text_strength=4.0,
+        licence=NVIDIA,
+        memory="2B: 12 GB; 14B: 24 GB and more",
+    ),
+    Family(
+        name="svd",
+        kind="SVD_img2vid",
+        prepare=prepare_svd,
+        frame_rule="any",
+        size_multiple=64,
+        max_frames=25,
+        needs_first=True,
+        text_strength=2.5,
+        needs=("clip_vision",),
+        licence="Stability AI Community",
+        memory="8 GB and more",
     ),
 )

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from .families import FAMILIES, HostModels
+from .conditions import HostModels
+from .families import FAMILIES
 from .runtime import library_call
 from .sampling import HostBackbone, sampler_names, scheduler_names
 from .schema import node_schema

@@ -18,7 +18,8 @@ from ..reconx.types import Cameras
 from ..reconx.video.base import BackboneSpec, Clip, ClipRequest
 from ..reconx.video.fitting import fit_cameras_to_spec
 from ..reconx.video.latents import blend_latents
-from .families import Conditions, HostModels, Known, backbone_spec, check_models, find_family
+from .conditions import Conditions, HostModels, Known
+from .families import backbone_spec, check_models, find_family
 
 WRAPPER = "reconx"
 """Under which the host keeps what is added to a model."""
