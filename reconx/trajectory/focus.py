@@ -9,8 +9,12 @@ from ..ops.se3 import rotation_angle_degrees
 from ..types import Cameras, Scene
 
 
-def median_depth(scene: Scene) -> float:
+def median_depth(scene: Scene, photo: int | None = None) -> float:
     """Median z of the measured points, each in its own camera; of the filled ones if none is.
+
+    Args:
+        scene: Whose points.
+        photo: Only what this photo saw, unless it saw nothing; None = all of them.
 
     Raises:
         InputError: If the scene holds no point at all.
@@ -23,7 +27,10 @@ def median_depth(scene: Scene) -> float:
         )
     forward = scene.cameras.camera_to_world[:, :3, 2]
     offsets = scene.points - scene.cameras.centers[:, None, None]
-    return float(torch.einsum("vhwi,vi->vhw", offsets, forward)[counted].median())
+    z = torch.einsum("vhwi,vi->vhw", offsets, forward)
+    if photo is not None and bool(counted[photo].any()):
+        z, counted = z[photo], counted[photo]
+    return float(z[counted].median())
 
 
 def find_focus(scene: Scene) -> Float[Tensor, "3"]:

@@ -14,6 +14,28 @@ from .frame_rule import FRAME_STEPS, FrameRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MoveOptions:
+    """How one photo's camera moves, for the kinds of `moves.MOVES`."""
+
+    photo: int = 0
+    """Whose camera sets off; index among the scene's photos."""
+    amplitude: int | float = 0.2
+    """How far, in units of focus depth: the median depth of what the photo sees. Negative goes the
+    other way. A zoom enlarges as a dolly of the same amplitude does; a roll ignores it."""
+    turns: int | float = 2.0
+    """Rounds of a spiral."""
+    degrees: int | float = 15.0
+    """How far a roll turns; 360 is a full round."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_range("Path photo", self.photo, 0)
+        check_range("Path amplitude", self.amplitude, -20, 20)
+        check_range("Path turns", self.turns, 0, 100)
+        check_range("Path degrees", self.degrees, -360, 360)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathOptions:
     """Which way the camera goes, how long, and at what size."""
 
@@ -35,6 +57,8 @@ class PathOptions:
     """How far an orbit sways to each side; 180 with `loop` is a full circle."""
     orbit_radius: float = 1.0
     """Distance from the focus as a share of the captured cameras' mean distance."""
+    move: MoveOptions = field(default_factory=MoveOptions)
+    """How far the kinds of `moves.MOVES` go, and from where."""
     keyframes: Cameras | None = None
     """Cameras in the user's world that the kind "keyframes" visits, in order: at least two. Of any
     size; another shape than the path's is cropped about the centre."""

@@ -10,6 +10,7 @@ from ..types import Cameras, Photos, Scene
 from .frame_rule import legal_frame_count
 from .interpolate import interpolate_cameras
 from .keyframes import visit_keyframes
+from .moves import MOVES, move_camera
 from .options import CameraPath, PathOptions
 from .orbit import orbit_cameras
 
@@ -19,6 +20,7 @@ KINDS: Mapping[str, Callable[[Scene, Cameras, PathOptions], CameraPath]] = {
     "interpolate": interpolate_cameras,
     "orbit": orbit_cameras,
     "keyframes": visit_keyframes,
+    **dict.fromkeys(MOVES, move_camera),
 }
 """Each takes the scene, its cameras at the path's size, and the options."""
 
