@@ -42,7 +42,7 @@ async function uploadTo(node) {
 }
 
 app.registerExtension({
-  name: "ReconX.LoadPhotos",
+  name: "reconx.LoadPhotos",
   nodeCreated(node) {
     if (node.comfyClass !== "ReconX_LoadPhotos") return;
     const options = { serialize: false }; // no input of the prompt
