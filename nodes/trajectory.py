@@ -4,7 +4,7 @@ from typing import Any
 
 from ..reconx.export.plan import draw_plan
 from ..reconx.export.wan_camera import wan_camera_embedding
-from ..reconx.trajectory.options import PathOptions
+from ..reconx.trajectory.options import MoveOptions, PathOptions
 from ..reconx.trajectory.path import make_path, path_size
 from ..reconx.types import Sim3
 from .convert import (
@@ -49,6 +49,50 @@ KEYFRAMES = [
         ),
     )
 ]
+PHOTO = io.Int.Input(
+    "photo",
+    default=0,
+    min=0,
+    max=9999,
+    tooltip="The photo whose camera sets off, counted from 0; frame 0 is that photo.",
+)
+AMPLITUDE = io.Float.Input(
+    "amplitude",
+    default=0.2,
+    min=-20.0,
+    max=20.0,
+    step=0.05,
+    tooltip=(
+        "How far, in distances to what the photo shows. Higher: more to see, and more that no "
+        "photo saw; negative: the other way."
+    ),
+)
+TURNS = io.Float.Input(
+    "turns",
+    default=2.0,
+    min=0.0,
+    max=100.0,
+    step=0.25,
+    tooltip="Rounds of the spiral. More: tighter rounds, and a faster sway.",
+)
+ROLL_DEGREES = io.Float.Input(
+    "degrees",
+    default=15.0,
+    min=-360.0,
+    max=360.0,
+    step=1.0,
+    tooltip="How far the camera turns clockwise. Higher: further; 360 is a full round.",
+)
+MOVES = {
+    "spiral": [PHOTO, AMPLITUDE, TURNS],
+    "dolly": [PHOTO, AMPLITUDE],
+    "zoom": [PHOTO, AMPLITUDE],
+    "dolly-zoom": [PHOTO, AMPLITUDE],
+    "truck": [PHOTO, AMPLITUDE],
+    "pedestal": [PHOTO, AMPLITUDE],
+    "roll": [PHOTO, ROLL_DEGREES],
+    "lemniscate": [PHOTO, AMPLITUDE],
+}
 
 
 class CameraPath(io.ComfyNode):
@@ -61,7 +105,15 @@ class CameraPath(io.ComfyNode):
             node_id="ReconX_CameraPath",
             display_name="Camera Path",
             description="Lay a camera path through a scene: past every photo, around it, or free.",
-            search_aliases=["trajectory", "camera motion", "orbit", "keyframes", "dolly"],
+            search_aliases=[
+                "trajectory",
+                "camera motion",
+                "orbit",
+                "keyframes",
+                "dolly",
+                "truck",
+                "spiral",
+            ],
             inputs=[
                 SceneSocket.Input("scene", tooltip="Where the path lies."),
                 *_frame_inputs(),
@@ -71,10 +123,14 @@ class CameraPath(io.ComfyNode):
                         io.DynamicCombo.Option("interpolate", []),
                         io.DynamicCombo.Option("orbit", ORBIT),
                         io.DynamicCombo.Option("keyframes", KEYFRAMES),
+                        *(io.DynamicCombo.Option(move, inputs) for move, inputs in MOVES.items()),
                     ],
                     tooltip=(
                         "interpolate: through all photos. orbit: sways around what they look at. "
-                        "keyframes: through the cameras connected below, in their order."
+                        "keyframes: through the cameras connected below, in their order. From one "
+                        "photo: dolly goes closer, zoom enlarges, dolly-zoom goes closer at one "
+                        "size, truck goes right, pedestal up, roll turns, spiral and lemniscate "
+                        "(a lying eight) sway about it."
                     ),
                 ),
                 *_keyframe_inputs(),
@@ -104,8 +160,7 @@ class CameraPath(io.ComfyNode):
     ) -> io.NodeOutput:
         """Lay the path."""
         size = path_size(scene.value.photos, width or None, height or None)
-        if kind["kind"] == "orbit":
-            options |= {"orbit_degrees": kind["degrees"], "orbit_radius": kind["radius"]}
+        options |= _kind_options(**kind)
         if kind["kind"] == "keyframes":
             placement = viewer_placement(scene.value, kind["posed_in"], model_3d_info)
             posed = list((keyframes or {}).values())
@@ -116,6 +171,13 @@ class CameraPath(io.ComfyNode):
         )
         plan = draw_plan(scene.value, path.cameras)[None]
         return io.NodeOutput(pack(path), len(path), *size, plan)
+
+
+def _kind_options(kind: str, **values: Any) -> dict[str, Any]:
+    """What a kind's own inputs are in `PathOptions`; keyframes take more than that."""
+    if kind == "orbit":
+        return {"orbit_degrees": values["degrees"], "orbit_radius": values["radius"]}
+    return {"move": MoveOptions(**values)} if kind in MOVES else {}
 
 
 def _frame_inputs() -> list[io.Input]:

@@ -50,6 +50,11 @@ def _make_parser() -> argparse.ArgumentParser:
     reconstruct.add_argument("photos", nargs="*", metavar="PHOTO", help="files or folders")
     reconstruct.add_argument("--output", required=True, type=Path, help="folder for the result")
     reconstruct.add_argument("--path", default="interpolate", help="kind of camera path")
+    reconstruct.add_argument(
+        "--amplitude",
+        type=float,
+        help="how far dolly, truck, spiral and the like go, in distances to what photo 0 shows",
+    )
     reconstruct.add_argument("--frames", type=int, help="frames of the path")
     reconstruct.add_argument("--backbone", default="warp", help="video backbone")
     reconstruct.add_argument(
@@ -96,6 +101,7 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
     from .photos.loading import PhotoOptions
     from .pipeline import ReconstructOptions, reconstruct
     from .results import prepare_output, save_reconstruction
+    from .trajectory.options import MoveOptions
 
     options = ReconstructOptions.of_quality(
         parsed.quality,
@@ -103,6 +109,7 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         frames=parsed.frames,
         steps=parsed.steps,
         path=parsed.path,
+        move=None if parsed.amplitude is None else MoveOptions(amplitude=parsed.amplitude),
         backbone=parsed.backbone,
         photos=PhotoOptions(
             focal_px=parsed.focal_px, fov_degrees=parsed.fov_degrees, masks=parsed.masks

@@ -14,7 +14,7 @@ from .geometry.estimators.registry import make_estimator
 from .photos.loading import PhotoOptions, load_photos
 from .progress import Progress, SilentProgress, StageUsage, measure_usage
 from .splats.fit import FitOptions, fit_gaussians
-from .trajectory.options import CameraPath, PathOptions
+from .trajectory.options import CameraPath, MoveOptions, PathOptions
 from .trajectory.path import KINDS, make_path
 from .types import FitResult, Gaussians, Photos, Scene, Views
 from .video.registry import make_backbone
@@ -75,6 +75,7 @@ class ReconstructOptions:
         frames: int | None = None,
         steps: int | None = None,
         path: str = "interpolate",
+        move: MoveOptions | None = None,
         backbone: str = "warp",
         photos: PhotoOptions | None = None,
         device: str = "cpu",
@@ -88,6 +89,7 @@ class ReconstructOptions:
             frames: Frames of the path.
             steps: Steps of the fit.
             path: Kind of camera path.
+            move: How far the path goes and from which photo, for kinds that move one camera.
             backbone: Registered video backbone.
             photos: How photos are loaded; its `max_size` gives way to the quality's.
             device: Torch device.
@@ -104,7 +106,11 @@ class ReconstructOptions:
         return ReconstructOptions(
             photos=replace(photos or PhotoOptions(), max_size=photo_size),
             geometry=GeometryOptions(fit_size=size, geometry_size=size, device=device, seed=seed),
-            path=PathOptions(kind=path, frames=preset["frames"] if frames is None else frames),
+            path=PathOptions(
+                kind=path,
+                frames=preset["frames"] if frames is None else frames,
+                move=move or MoveOptions(),
+            ),
             backbone=backbone,
             fit=FitOptions(
                 steps=preset["steps"] if steps is None else steps,
