@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -29,6 +29,8 @@ class AlignmentOptions:
 
     shared_focal: bool = False
     """One focal length for all photos whose K is not given: same camera, zoom and resizing."""
+    aspect: int | float = 1.0
+    """fy / fx of photos whose K is not given: other than 1 where resizing has stretched them."""
     samples: int = 2000
     """Pixels per photo that cameras are solved from."""
     max_steps: int = 30
@@ -40,6 +42,7 @@ class AlignmentOptions:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_range("The aspect of pixels", self.aspect, 0.1, 10)
         check_range("The number of samples per photo", self.samples, 100)
         check_range("The number of steps", self.max_steps, 1)
         check_range("The tolerance of depths", self.tolerance, 1e-6, 1)
@@ -93,9 +96,12 @@ def align_pairs(
     options, progress = options or AlignmentOptions(), progress or SilentProgress()
     observations = keep_pairs(pairs, names)
     check_links(observations, names)
-    known = complete_prior(prior, len(names), observations.width, observations.height)
+    width, height = observations.width, observations.height
+    known = complete_prior(prior, len(names), width, height, options.aspect)
     samples = draw_samples(observations, len(names), options.samples, options.seed)
     start = start_from_tree(samples, observations.edges, pair_scores(observations), known)
+    if options.shared_focal:
+        start = _one_focal(start, known)
     task = progress.start("Align pairs", options.max_steps)
     variables = solve(
         samples,
@@ -126,6 +132,14 @@ def align_pairs(
         pairs=observations.edges,
         pair_scales=(variables.pair_scale / observations.unit).float(),
     )
+
+
+def _one_focal(variables: Variables, known: Known) -> Variables:
+    """The solver scales shared focal lengths alike, so they must start as one."""
+    free = known.focal_sigma > 0
+    focal = variables.focal.clone()
+    focal[free] = focal[free].log().mean().exp()
+    return replace(variables, focal=focal)
 
 
 def _settle_world(variables: Variables, known: Known, unit: Float[Tensor, " pair"]) -> Variables:

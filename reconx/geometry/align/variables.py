@@ -111,11 +111,13 @@ class Known:
         )
 
 
-def complete_prior(prior: CameraPrior | None, views: int, width: int, height: int) -> Known:
+def complete_prior(
+    prior: CameraPrior | None, views: int, width: int, height: int, aspect: int | float = 1.0
+) -> Known:
     """What a prior says of every view.
 
     Distortion is not looked at: pointmaps come from undistorted photos. Entries of K stand alone: a
-    principal point may be given without a focal length.
+    principal point may be given without a focal length. `aspect` is fy / fx where K lacks it.
 
     Raises:
         InputError: If the prior speaks of another number of views.
@@ -130,10 +132,10 @@ def complete_prior(prior: CameraPrior | None, views: int, width: int, height: in
     check_shape("CameraPrior.camera_to_world", poses, views, 4, 4)
     K, poses = K.double(), poses.double()
     middle = torch.tensor([width / 2, height / 2], dtype=torch.float64)
-    aspect = K[:, 1, 1] / K[:, 0, 0]
+    given = K[:, 1, 1] / K[:, 0, 0]
     return Known(
         principal=torch.where(K[:, :2, 2].isnan(), middle, K[:, :2, 2]),
-        aspect=torch.where(aspect.isnan(), 1.0, aspect),
+        aspect=torch.where(given.isnan(), aspect, given),
         focal=K[:, 0, 0],
         focal_sigma=torch.where(K[:, 0, 0].isnan(), torch.inf, sigma.double()),
         camera_to_world=poses,
