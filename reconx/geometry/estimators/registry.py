@@ -1,5 +1,7 @@
 """All geometry estimators."""
 
+from typing import Any
+
 from ...parts import PartSpec, load_part
 from .base import GeometryEstimator, GeometryOptions
 
@@ -11,16 +13,27 @@ ESTIMATORS: dict[str, PartSpec] = {
         install="pip install poselib pycolmap",
         summary="Classical structure from motion and PatchMatch stereo; needs no weights.",
     ),
+    "dust3r": PartSpec(
+        name="dust3r",
+        factory=".geometry.dust3r.estimator:Dust3rEstimator",
+        licence="CC BY-NC-SA 4.0",
+        summary="A network that knows rooms and streets; needs a checkpoint, not for commerce.",
+    ),
 }
 
 RENAMED: dict[str, str] = {}
 
 
-def make_estimator(name: str, options: GeometryOptions) -> GeometryEstimator:
+def make_estimator(name: str, options: GeometryOptions, **own: Any) -> GeometryEstimator:
     """Build a registered estimator.
 
+    Args:
+        name: As in `ESTIMATORS`.
+        options: What every estimator is told.
+        own: What this one alone takes: "dust3r" a `model` and `own` options; "stereo" nothing.
+
     Raises:
-        InputError: If the name is unknown.
+        InputError: If the name is unknown, or a model lacks.
         MissingDependency: If its packages are absent.
     """
-    return load_part("Geometry estimator", ESTIMATORS, name, RENAMED)(options)
+    return load_part("Geometry estimator", ESTIMATORS, name, RENAMED)(options, **own)
