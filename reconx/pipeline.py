@@ -109,7 +109,7 @@ class ReconstructOptions:
             path=PathOptions(
                 kind=path,
                 frames=preset["frames"] if frames is None else frames,
-                move=move or MoveOptions(),
+                move=move,
             ),
             backbone=backbone,
             fit=FitOptions(

@@ -68,13 +68,14 @@ def move_camera(scene: Scene, captured: Cameras, options: PathOptions) -> Camera
     Raises:
         InputError: If there is no such photo, or the camera would pass through the focus plane.
     """
-    photo = options.move.photo
+    move = options.move or MoveOptions()
+    photo = move.photo
     if photo >= len(captured):
         raise InputError(
             f"The path starts at photo {photo}, and the scene has {len(captured)} photos, counted "
             f"from 0. Choose one up to {len(captured) - 1}."
         )
-    motion = MOVES[options.kind](_Clock.of(options), options.move)
+    motion = MOVES[options.kind](_Clock.of(options), move)
     start = captured[photo]
     pose = start.camera_to_world[0].double()
     poses = pose.repeat(options.frames, 1, 1)

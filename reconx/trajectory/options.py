@@ -57,8 +57,8 @@ class PathOptions:
     """How far an orbit sways to each side; 180 with `loop` is a full circle."""
     orbit_radius: float = 1.0
     """Distance from the focus as a share of the captured cameras' mean distance."""
-    move: MoveOptions = field(default_factory=MoveOptions)
-    """How far the kinds of `moves.MOVES` go, and from where."""
+    move: MoveOptions | None = None
+    """How far the kinds of `moves.MOVES` go, and from where; None takes the defaults."""
     keyframes: Cameras | None = None
     """Cameras in the user's world that the kind "keyframes" visits, in order: at least two. Of any
     size; another shape than the path's is cropped about the centre."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ..checks import check_choice
+from ..errors import InputError
 from ..ops.framing import reframe_cameras
 from ..types import Cameras, Photos, Scene
 from .frame_rule import legal_frame_count
@@ -32,9 +33,14 @@ def make_path(scene: Scene, options: PathOptions) -> CameraPath:
     squeezed, and K follows (`ops/framing.py`).
 
     Raises:
-        InputError: If the kind is unknown, or the scene's cameras do not allow it.
+        InputError: If the kind is unknown or takes no move, or the scene's cameras do not allow it.
     """
     check_choice("Path kind", options.kind, tuple(KINDS))
+    if options.move is not None and options.kind not in MOVES:
+        raise InputError(
+            f"A path of the kind '{options.kind}' moves no photo's camera, and takes neither photo "
+            f"nor amplitude. Leave them out, or choose one of: {', '.join(MOVES)}."
+        )
     frames = legal_frame_count(options.frames, options.frame_rule)
     if frames != options.frames:
         logger.warning(

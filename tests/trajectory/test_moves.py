@@ -202,6 +202,11 @@ def test_a_photo_that_is_not_there_is_named(plane_scene: Scene) -> None:
         move(plane_scene, "truck", photo=3)
 
 
+def test_a_path_that_moves_no_camera_takes_no_amplitude(plane_scene: Scene) -> None:
+    with pytest.raises(InputError, match="'orbit' moves no photo's camera, .* one of: spiral, do"):
+        make_path(plane_scene, PathOptions(kind="orbit", move=MoveOptions(amplitude=0.3)))
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [
