@@ -9,10 +9,13 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .errors import InputError, ReconXError
 from .progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from .video.model_options import ModelOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +60,13 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     reconstruct.add_argument("--frames", type=int, help="frames of the path")
     reconstruct.add_argument("--backbone", default="warp", help="video backbone")
+    reconstruct.add_argument(
+        "--model", type=Path, help="folder of the backbone's weights, in the diffusers layout"
+    )
+    reconstruct.add_argument(
+        "--offload", default="model", help="what of the model leaves the GPU: none, model, group"
+    )
+    reconstruct.add_argument("--prompt", help="what the frames show, for the model")
     reconstruct.add_argument(
         "--focal-px", type=float, help="focal length in pixels of the original photos"
     )
@@ -111,6 +121,7 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         path=parsed.path,
         move=None if parsed.amplitude is None else MoveOptions(amplitude=parsed.amplitude),
         backbone=parsed.backbone,
+        model=_model_options(parsed),
         photos=PhotoOptions(
             focal_px=parsed.focal_px, fov_degrees=parsed.fov_degrees, masks=parsed.masks
         ),
@@ -123,6 +134,14 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
     save_reconstruction(result, parsed.output, overwrite=parsed.overwrite, progress=progress)
     sys.stdout.write(f"Look at {parsed.output / 'overview.png'} first.\n")
     return 0
+
+
+def _model_options(parsed: argparse.Namespace) -> "ModelOptions | None":
+    from .video.model_options import PROMPT, ModelOptions
+
+    if parsed.model is None:
+        return None
+    return ModelOptions(folder=parsed.model, offload=parsed.offload, prompt=parsed.prompt or PROMPT)
 
 
 def _evaluate(parsed: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from .splats.fit import FitOptions, fit_gaussians
 from .trajectory.options import CameraPath, MoveOptions, PathOptions
 from .trajectory.path import KINDS, make_path
 from .types import FitResult, Gaussians, Photos, Scene, Views
+from .video.model_options import ModelOptions
 from .video.registry import make_backbone
 from .video.sample import sample_views
 
@@ -60,6 +61,8 @@ class ReconstructOptions:
     """The camera path that is sampled and filmed."""
     backbone: str = "warp"
     """Registered video backbone."""
+    model: ModelOptions | None = None
+    """Its weights, for a backbone that has some."""
     fit: FitOptions = field(default_factory=FitOptions)
     """The fit of the Gaussians."""
     device: str = "cpu"
@@ -77,6 +80,7 @@ class ReconstructOptions:
         path: str = "interpolate",
         move: MoveOptions | None = None,
         backbone: str = "warp",
+        model: ModelOptions | None = None,
         photos: PhotoOptions | None = None,
         device: str = "cpu",
         seed: int = 0,
@@ -91,6 +95,7 @@ class ReconstructOptions:
             path: Kind of camera path.
             move: How far the path goes and from which photo, for kinds that move one camera.
             backbone: Registered video backbone.
+            model: Its weights, for a backbone that has some.
             photos: How photos are loaded; its `max_size` gives way to the quality's.
             device: Torch device.
             seed: Seeds every random choice.
@@ -112,6 +117,7 @@ class ReconstructOptions:
                 move=move,
             ),
             backbone=backbone,
+            model=model,
             fit=FitOptions(
                 steps=preset["steps"] if steps is None else steps,
                 max_gaussians=preset["gaussians"],
@@ -171,7 +177,7 @@ def reconstruct(
     # Unknown names and missing packages fail here, before the first long stage.
     check_choice("Path kind", options.path.kind, tuple(KINDS))
     estimator = make_estimator(options.estimator, options.geometry)
-    backbone = make_backbone(options.backbone)
+    backbone = make_backbone(options.backbone, options.model)
     usage: dict[str, StageUsage] = {}
     with _stage("photos", usage):
         if not isinstance(photos, Photos):

@@ -133,6 +133,7 @@ def test_an_output_that_cannot_be_written(
         (["--focal-px", "-3"], ("ocal", "-3")),
         (["--focal-px", "500", "--fov-degrees", "60"], ("500", "60")),
         (["--backbone", "dreams"], ("dreams", "warp")),
+        (["--backbone", "warp", "--model", "somewhere"], ("warp", "takes no model")),
         (["--path", "moonwalk"], ("moonwalk", "interpolate", "orbit", "truck")),
         (["--amplitude", "50"], ("amplitude", "50", "20")),
         (["--quality", "best"], ("best", "draft, normal, high")),
