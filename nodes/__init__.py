@@ -24,6 +24,7 @@ NODES: list[type[io.ComfyNode]] = [
     photos.LoadPhotos,
     photos.PhotosFromImages,
     photos.PhotosFromVideo,
+    geometry.LoadPointmapModel,
     pointcloud.BuildPointCloud,
     geometry.SceneFromGeometry,
     pointcloud.TransformScene,

@@ -1,21 +1,84 @@
-"""Nodes that take geometry which other models have found."""
+"""Nodes for networks that find geometry: ours, and what the host's have found."""
 
 from typing import Any
 
 from ..reconx.export.scene_pictures import draw_scene
+from ..reconx.geometry.dust3r.model import load_dust3r
 from ..reconx.geometry.estimators.base import GeometryOptions
 from .convert import cloud_to_host, depth_from_host
-from .runtime import NodeProgress, library_call
+from .runtime import (
+    DTYPES,
+    ManagedModel,
+    NodeProgress,
+    host_dtype,
+    library_call,
+    model_files,
+    model_path,
+)
 from .schema import long_side_input, node_schema
 from .sockets import (
     DepthAnythingGeometry,
     MogeGeometry,
     Parcel,
     PhotosSocket,
+    PointmapModelSocket,
     SceneSocket,
     io,
     pack,
 )
+
+POINTMAP_MODELS = "pointmap_models"
+"""The model folder."""
+
+
+class LoadPointmapModel(io.ComfyNode):
+    """A checkpoint -> a pointmap model."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node to the host."""
+        return node_schema(
+            node_id="ReconX_LoadPointmapModel",
+            display_name="Load Pointmap Model",
+            description=(
+                "Load a DUSt3R checkpoint for the estimator dust3r of Build Point Cloud. The "
+                "published weights are under CC BY-NC-SA 4.0: not for commercial use."
+            ),
+            search_aliases=["dust3r", "pointmap", "checkpoint", "geometry model"],
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=model_files(POINTMAP_MODELS),
+                    tooltip=(
+                        "A checkpoint in ComfyUI's folder models/pointmap_models: safetensors, or "
+                        "the official .pth. Refresh (R) to see new ones."
+                    ),
+                ),
+                io.Combo.Input(
+                    "dtype",
+                    options=["auto", *DTYPES],
+                    default="auto",
+                    tooltip=(
+                        "Precision of the weights. auto: bf16 where the device is good at it, else "
+                        "fp32. bf16 and fp16 halve memory and are coarser; fp32 is exact."
+                    ),
+                ),
+            ],
+            outputs=[
+                PointmapModelSocket.Output(
+                    "pointmap_model", tooltip="For the estimator dust3r of Build Point Cloud."
+                )
+            ],
+        )
+
+    @classmethod
+    @library_call
+    def execute(cls, file: str, dtype: str) -> io.NodeOutput:
+        """Load the weights; the host moves them to its device when they are needed."""
+        model = load_dust3r(model_path(POINTMAP_MODELS, file), dtype=host_dtype(dtype))
+        NodeProgress(cls.hidden.unique_id).say(f"Licence of {file}: {model.checkpoint.licence}")
+        return io.NodeOutput(pack(ManagedModel(model, model.network)))
 
 
 class SceneFromGeometry(io.ComfyNode):

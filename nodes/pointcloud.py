@@ -4,6 +4,7 @@ from typing import Any
 
 from ..reconx.export.scene_pictures import draw_scene
 from ..reconx.geometry.estimators.base import GeometryOptions
+from ..reconx.geometry.estimators.pairs import GRAPHS, PairOptions
 from ..reconx.geometry.estimators.registry import make_estimator
 from ..reconx.geometry.transform import Ball, KnownDistance, keep_points, scale_to_distance
 from ..reconx.geometry.upright import UP_RULES, stand_upright
@@ -11,7 +12,7 @@ from ..reconx.trajectory.focus import find_focus
 from .convert import cloud_to_host
 from .runtime import NodeProgress, host_device, library_call, make_room
 from .schema import long_side_input, node_schema, seed_input
-from .sockets import Parcel, PhotosSocket, SceneSocket, io, pack
+from .sockets import Parcel, PhotosSocket, PointmapModelSocket, SceneSocket, io, pack
 
 
 class BuildPointCloud(io.ComfyNode):
@@ -48,10 +49,14 @@ class BuildPointCloud(io.ComfyNode):
                 seed_input("Seeds every random choice; the same seed gives the same cloud."),
                 io.DynamicCombo.Input(
                     "estimator",
-                    options=[io.DynamicCombo.Option("stereo", [])],
+                    options=[
+                        io.DynamicCombo.Option("stereo", []),
+                        io.DynamicCombo.Option("dust3r", _dust3r_inputs()),
+                    ],
                     tooltip=(
                         "Who finds the geometry. stereo: classical matching and multi-view "
-                        "stereo; needs no weights and no GPU."
+                        "stereo; needs no weights and no GPU. dust3r: a network that also copes "
+                        "with few photos and blank walls; its weights are not for commercial use."
                     ),
                 ),
             ],
@@ -70,17 +75,54 @@ class BuildPointCloud(io.ComfyNode):
     @classmethod
     @library_call
     def execute(
-        cls, photos: Parcel, size: int, depth_size: int, seed: int, estimator: dict[str, str]
+        cls, photos: Parcel, size: int, depth_size: int, seed: int, estimator: dict[str, Any]
     ) -> io.NodeOutput:
         """Estimate the geometry."""
         options = GeometryOptions(
             fit_size=size, geometry_size=depth_size, device=host_device(), seed=seed
         )
-        maker = make_estimator(estimator["estimator"], options)
+        maker = make_estimator(estimator["estimator"], options, **_own_options(estimator))
         cost = maker.estimate_cost(photos.value)
         make_room(cost.megabytes)
+        if "model" in estimator:
+            estimator["model"].value.load(cost.megabytes)
         scene = maker.estimate(photos.value, NodeProgress(cls.hidden.unique_id, cost))
         return io.NodeOutput(pack(scene), cloud_to_host(scene), draw_scene(scene))
+
+
+def _dust3r_inputs() -> list[io.Input]:
+    return [
+        PointmapModelSocket.Input("model", tooltip="From Load Pointmap Model."),
+        io.Combo.Input(
+            "pairs",
+            options=list(GRAPHS),
+            tooltip=(
+                "Which photos are compared. complete: all with all, the time grows with the square "
+                "of the photos. likely: those that look alike. window: those that follow each "
+                "other, as in a video. one-to-all: the first with each other. auto: complete up to "
+                "12 photos, then likely."
+            ),
+        ),
+        io.Boolean.Input(
+            "shared_lens",
+            default=False,
+            tooltip=(
+                "On: all photos whose lens is unknown have one focal length, as from one camera "
+                "without zooming. Steadier with few photos."
+            ),
+        ),
+    ]
+
+
+def _own_options(estimator: dict[str, Any]) -> dict[str, Any]:
+    """What the chosen estimator alone takes."""
+    if estimator["estimator"] != "dust3r":
+        return {}
+    from ..reconx.geometry.dust3r.estimator import Dust3rOptions  # brings scipy
+
+    pairs = PairOptions(graph=estimator["pairs"])
+    own = Dust3rOptions(pairs=pairs, shared_focal=estimator["shared_lens"])
+    return {"model": estimator["model"].value.model, "own": own}
 
 
 class TransformScene(io.ComfyNode):

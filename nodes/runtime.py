@@ -19,6 +19,14 @@ PREVIEW_SECONDS = 0.5
 """Least time between two previews; making one costs a render."""
 PREVIEW_SIZE = 512
 """Long side of a preview in pixels."""
+PIPELINE_INDEX = "model_index.json"
+"""What a folder of diffusers' layout holds."""
+DTYPES = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+"""Of weights."""
 
 
 def library_call(execute: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,6 +58,61 @@ def make_room(megabytes: float) -> None:
     comfy.model_management.free_memory(megabytes * 1e6, device)
 
 
+def model_files(kind: str) -> list[str]:
+    """Weights in one of the host's model folders, which is made known to the host by this call."""
+    import folder_paths
+
+    place = str(Path(folder_paths.models_dir) / kind)
+    folder_paths.add_model_folder_path(kind, place)
+    names = folder_paths.get_filename_list(kind)
+    return [name for name in names if Path(name).suffix in folder_paths.supported_pt_extensions]
+
+
+def model_path(kind: str, name: str) -> Path:
+    """A file that `model_files` has listed."""
+    import folder_paths
+
+    return Path(folder_paths.get_full_path_or_raise(kind, name))
+
+
+def host_dtype(name: str) -> torch.dtype:
+    """The dtype of a name in `DTYPES`; auto is bfloat16 where the host's device is good at it."""
+    import comfy.model_management
+
+    if name == "auto":
+        device = comfy.model_management.get_torch_device()
+        name = "bf16" if comfy.model_management.should_use_bf16(device) else "fp32"
+    return DTYPES[name]
+
+
+class ManagedModel:
+    """A model of the library whose network the host loads, offloads and unloads like its own."""
+
+    def __init__(self, model: Any, network: torch.nn.Module) -> None:
+        """Hand the network over; it lies where the host keeps models that rest."""
+        import comfy.model_management
+        from comfy.model_patcher import ModelPatcher
+
+        self.model = model
+        # The host's cache looks for this name. Not its dynamic kind, which loads layers one by one
+        # and needs them to be of its own classes.
+        self.patcher = ModelPatcher(
+            network,
+            load_device=comfy.model_management.get_torch_device(),
+            offload_device=comfy.model_management.unet_offload_device(),
+        )
+
+    def load(self, megabytes: float) -> None:
+        """Bring the network to its device, with room for the work beside it."""
+        import comfy.model_management
+
+        comfy.model_management.load_models_gpu(
+            [self.patcher], memory_required=megabytes * 1e6, force_full_load=True
+        )
+        # With --novram the host leaves layers behind that it cannot stream.
+        self.patcher.model.to(self.patcher.load_device)
+
+
 def input_path(name: str) -> Path:
     """A file or folder of the host's input directory; an absolute path is taken as it is.
 
@@ -72,6 +135,24 @@ def saved_scenes() -> list[str]:
         paths = [path.relative_to(folder) for path in find_scenes(folder)]
         names += [f"{path.as_posix()}{mark}" for path in paths]
     return names
+
+
+def model_folders() -> list[str]:
+    """Pipelines in the host's folders for diffusers: names relative to those."""
+    import folder_paths
+
+    found = set()
+    for root in map(Path, folder_paths.get_folder_paths("diffusers")):
+        found |= {index.parent.relative_to(root).as_posix() for index in root.rglob(PIPELINE_INDEX)}
+    return sorted(found - {"."})
+
+
+def model_folder(name: str) -> Path:
+    """Where a pipeline of `model_folders` lies; in the first folder where it lies in none."""
+    import folder_paths
+
+    places = [Path(root) / name for root in folder_paths.get_folder_paths("diffusers")]
+    return next((place for place in places if (place / PIPELINE_INDEX).is_file()), places[0])
 
 
 def new_output(filename_prefix: str) -> Path:

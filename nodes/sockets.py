@@ -21,6 +21,7 @@ __all__ = [
     "MogeGeometry",
     "Parcel",
     "PhotosSocket",
+    "PointmapModelSocket",
     "SceneSocket",
     "StructureSocket",
     "ViewsSocket",
@@ -36,6 +37,7 @@ ViewsSocket = io.Custom("RECONX_VIEWS")
 BackboneSocket = io.Custom("RECONX_BACKBONE")
 GuidanceSocket = io.Custom("RECONX_GUIDANCE")
 StructureSocket = io.Custom("RECONX_STRUCTURE")
+PointmapModelSocket = io.Custom("RECONX_POINTMAP_MODEL")
 
 # The host's own, which it declares nowhere for others.
 DepthAnythingGeometry = io.Custom("DA3_GEOMETRY")
