@@ -95,6 +95,8 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--estimator", default="stereo", help="who finds the geometry")
+    parser.add_argument("--checkpoint", type=Path, help="file of the estimator's weights")
     parser.add_argument("--quality", default="normal", help="draft, normal or high")
     parser.add_argument("--size", type=int, help="long side in pixels of geometry and fit")
     parser.add_argument("--steps", type=int, help="steps of the fit")
@@ -118,6 +120,8 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         size=parsed.size,
         frames=parsed.frames,
         steps=parsed.steps,
+        estimator=parsed.estimator,
+        checkpoint=parsed.checkpoint,
         path=parsed.path,
         move=None if parsed.amplitude is None else MoveOptions(amplitude=parsed.amplitude),
         backbone=parsed.backbone,
@@ -154,6 +158,8 @@ def _evaluate(parsed: argparse.Namespace) -> int:
         parsed.quality,
         size=parsed.size,
         steps=parsed.steps,
+        estimator=parsed.estimator,
+        checkpoint=parsed.checkpoint,
         device=parsed.device,
         seed=parsed.seed,
     )

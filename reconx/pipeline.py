@@ -9,7 +9,8 @@ from pathlib import Path
 
 from . import __version__
 from .checks import check_choice, check_device, check_range
-from .geometry.estimators.base import GeometryOptions
+from .errors import InputError
+from .geometry.estimators.base import GeometryEstimator, GeometryOptions
 from .geometry.estimators.registry import make_estimator
 from .photos.loading import PhotoOptions, load_photos
 from .progress import Progress, SilentProgress, StageUsage, measure_usage
@@ -55,6 +56,8 @@ class ReconstructOptions:
     """How photos are loaded."""
     estimator: str = "stereo"
     """Registered geometry estimator."""
+    checkpoint: Path | None = None
+    """The file of its weights, for an estimator that has some."""
     geometry: GeometryOptions = field(default_factory=GeometryOptions)
     """Sizes and device of the geometry."""
     path: PathOptions = field(default_factory=PathOptions)
@@ -77,6 +80,8 @@ class ReconstructOptions:
         size: int | None = None,
         frames: int | None = None,
         steps: int | None = None,
+        estimator: str = "stereo",
+        checkpoint: Path | None = None,
         path: str = "interpolate",
         move: MoveOptions | None = None,
         backbone: str = "warp",
@@ -92,6 +97,8 @@ class ReconstructOptions:
             size: Long side in pixels of geometry, frames and fit.
             frames: Frames of the path.
             steps: Steps of the fit.
+            estimator: Registered geometry estimator.
+            checkpoint: The file of its weights, for one that has some.
             path: Kind of camera path.
             move: How far the path goes and from which photo, for kinds that move one camera.
             backbone: Registered video backbone.
@@ -110,6 +117,8 @@ class ReconstructOptions:
         photo_size = max(preset["photo_size"], size)
         return ReconstructOptions(
             photos=replace(photos or PhotoOptions(), max_size=photo_size),
+            estimator=estimator,
+            checkpoint=checkpoint,
             geometry=GeometryOptions(fit_size=size, geometry_size=size, device=device, seed=seed),
             path=PathOptions(
                 kind=path,
@@ -169,6 +178,8 @@ def reconstruct(
     Raises:
         InputError: If photos or options cannot be used; before any long work where possible.
         MissingDependency: If a chosen part lacks its package.
+        WeightsNotFound: If there is no such checkpoint.
+        UnsafeCheckpoint: If reading it would run code.
         AlignmentFailed: If no two photos can be brought into one world.
     """
     options = options or ReconstructOptions()
@@ -176,7 +187,7 @@ def reconstruct(
     check_device(options.device)
     # Unknown names and missing packages fail here, before the first long stage.
     check_choice("Path kind", options.path.kind, tuple(KINDS))
-    estimator = make_estimator(options.estimator, options.geometry)
+    estimator = _make_estimator(options)
     backbone = make_backbone(options.backbone, options.model)
     usage: dict[str, StageUsage] = {}
     with _stage("photos", usage):
@@ -202,6 +213,20 @@ def reconstruct(
     return Reconstruction(
         scene=fit.scene, path=path, views=views, fit=fit, options=options, usage=usage
     )
+
+
+def _make_estimator(options: ReconstructOptions) -> GeometryEstimator:
+    if options.checkpoint is None:
+        return make_estimator(options.estimator, options.geometry)
+    if options.estimator != "dust3r":
+        raise InputError(
+            f"Geometry estimator '{options.estimator}' takes no checkpoint, but "
+            f"'{options.checkpoint}' was given. Leave it out, or choose the estimator dust3r."
+        )
+    from .geometry.dust3r.model import load_dust3r
+
+    model = load_dust3r(options.checkpoint, device=options.device)
+    return make_estimator(options.estimator, options.geometry, model=model)
 
 
 def versions() -> dict[str, str]:

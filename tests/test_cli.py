@@ -55,6 +55,20 @@ def test_one_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert_refused(capsys, tmp_path / "out", [LEFT], "one photo", "at least two")
 
 
+def test_checkpoints_and_estimators_that_do_not_go_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [LEFT, MIDDLE]
+    gone = tmp_path / "gone.safetensors"
+    for arguments, words in (
+        (["--estimator", "dust3r"], "needs a checkpoint"),
+        (["--estimator", "dust3r", "--checkpoint", gone], "There is no DUSt3R checkpoint"),
+        (["--checkpoint", gone], "'stereo' takes no checkpoint"),
+        (["--estimator", "colmap"], "'colmap' is unknown. Choose one of: stereo, dust3r"),
+    ):
+        assert_refused(capsys, tmp_path / "out", [*photos, *arguments], words)
+
+
 def test_the_same_photo_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "copy.jpg"
     shutil.copy(LEFT, copy)
