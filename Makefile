@@ -1,16 +1,15 @@
 # make demo and make test set up everything they need in .venv; nothing outside this folder changes.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
-PHOTOS ?= assets/sample-room/images/left.jpg assets/sample-room/images/middle.jpg
 OUTPUT ?= out/demo
-QUALITY ?= draft
 BIN := .venv/bin
 
 .PHONY: demo test test-comfyui lint clean
 
+# In a real ComfyUI where one is found; with PHOTOS or QUALITY given, the library alone.
 demo: .venv/.runtime
-	$(BIN)/python -m reconx reconstruct $(PHOTOS) --output $(OUTPUT) --quality $(QUALITY) --overwrite
-	@echo "Done. Look at $(OUTPUT)/overview.png first; open $(OUTPUT)/splats.ply in any splat viewer."
+	@$(BIN)/python tools/demo.py --output $(OUTPUT) \
+		$(if $(PHOTOS),--photos $(PHOTOS)) $(if $(QUALITY),--quality $(QUALITY))
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -q -m "not comfyui"

@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
             prompt = read_workflow(options.file, schemas)
             for assignment in options.set:
                 set_input(prompt, schemas, assignment)
-            outcome = _run(host, prompt, options.timeout)
+            outcome = run_prompt(host, prompt, options.timeout)
             _collect(host, prompt, outcome, options.output)
     except (HostError, WorkflowError, OSError) as error:
         print(error, file=sys.stderr)
@@ -66,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(host: Host, prompt: Prompt, timeout: float) -> Outcome:
+def run_prompt(host: Host, prompt: Prompt, timeout: float) -> Outcome:
+    """Run a graph to its end, and print how it goes."""
     start = time.monotonic()
     job = host.queue(prompt)
     progress = _ProgressLines(prompt)
