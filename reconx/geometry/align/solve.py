@@ -37,7 +37,9 @@ def solve(
     """Minimise the objective from a start nearby.
 
     Held fixed: given poses, or the first view's where none is given; given focal lengths; and the
-    mean logarithm of the pair scales, unless given poses decide on the scale.
+    mean logarithm of the pair scales, unless given poses decide on the scale. There, the objective
+    counts in units of the pairs: in the world's, a smaller world would have smaller errors, and
+    noisy pairs would shrink towards it.
 
     Args:
         samples: Of all observations.
@@ -56,9 +58,10 @@ def solve(
             f"The pairs of {len(known.focal)} photos cannot be joined: their mean distance from "
             f"each other is {residuals.loss}. Leave out pairs whose pointmaps are flat or empty."
         )
-    prior = _FocalPrior(known, PRIOR_SHARE * residuals.loss / len(known.focal))
+    price = PRIOR_SHARE * residuals.loss / _mean_scale(start) / len(known.focal)
+    prior = _FocalPrior(known, price)
     columns = _columns(known, len(start.pair_scale), shared_focal)
-    here = _Place(start, residuals, residuals.loss + prior.cost(start), DAMPING)
+    here = _Place(start, residuals, _cost(residuals, start, prior), DAMPING)
     for step in range(max_steps):
         report(step)
         there = _next_place(samples, known, prior, columns, here)
@@ -76,7 +79,7 @@ class _Place:
     variables: Variables
     residuals: Residuals
     cost: float
-    """The objective, and what focal lengths cost."""
+    """What is minimised."""
     damping: float
     """For the next step."""
 
@@ -86,13 +89,18 @@ def _next_place(
 ) -> _Place | None:
     """Go one step downhill, the shorter the less the model can be trusted; None at the bottom."""
     H, b = linearise(samples, known, at.variables, at.residuals)
+    scales = _scale_entries(at.variables)
+    if known.fixes_scale:
+        b[scales] += at.residuals.loss / len(scales)  # the slope of the unit
+    unit = _mean_scale(at.variables)
+    H, b = H / unit, b / unit
     prior.add_to(H, b, at.variables)
     H, b = _reduce(H, b, columns)
-    damping = at.damping
+    damping, rigid = at.damping, scales[: 0 if known.fixes_scale else None]
     while damping < MOST_DAMPING:
-        trial = at.variables.moved(_best_step(H, b, damping, columns, known))
+        trial = at.variables.moved(_best_step(H, b, damping, columns, rigid))
         residuals = evaluate(samples, known, trial, at.residuals.depth)
-        cost = residuals.loss + prior.cost(trial)
+        cost = _cost(residuals, trial, prior)
         if cost < at.cost:  # false for NaN, too
             return _Place(trial, residuals, cost, damping / 10)
         damping *= 10
@@ -157,21 +165,34 @@ def _best_step(
     b: Float[Tensor, " unknown"],
     damping: float,
     columns: Int[Tensor, " entry"],
-    known: Known,
+    rigid: Int[Tensor, " scale"],
 ) -> Float[Tensor, " entry"]:
-    """The damped model's minimum, for all entries; NaN where rounding spoils it."""
-    pairs = (len(columns) - VIEW_SIZE * len(known.focal)) // PAIR_SIZE
-    scales = PAIR_SIZE * torch.arange(pairs) + PAIR_SIZE - 1
+    """The damped model's minimum, for all entries; NaN where rounding spoils it.
+
+    The entries in `rigid` keep their sum.
+    """
     diagonal = H.diagonal()
     damped = H + torch.diag(damping * diagonal)
-    if not known.fixes_scale:
-        # Stiff against a common change of all scales: the objective would shrink the world.
-        damped[columns[scales][:, None], columns[scales]] += diagonal.max()
+    # Stiffness against a common change; what little is left of that goes afterwards.
+    damped[columns[rigid][:, None], columns[rigid]] += diagonal.max()
     factor, failed = torch.linalg.cholesky_ex(damped)
     if failed:
         return torch.full((len(columns),), torch.nan, dtype=torch.float64)
     solved = torch.cholesky_solve(b[:, None], factor)[:, 0]
     step = torch.cat([solved, solved.new_zeros(1)])[columns]
-    if not known.fixes_scale:
-        step[scales] -= step[scales].mean()
+    step[rigid] -= step[rigid].mean()
     return step
+
+
+def _scale_entries(variables: Variables) -> Int[Tensor, " pair"]:
+    """Where a step has the logarithms of the pair scales."""
+    return PAIR_SIZE * torch.arange(len(variables.pair_scale)) + PAIR_SIZE - 1
+
+
+def _mean_scale(variables: Variables) -> float:
+    return math.exp(float(variables.pair_scale.log().mean()))
+
+
+def _cost(residuals: Residuals, variables: Variables, prior: "_FocalPrior") -> float:
+    """The objective in units of the pairs, and what focal lengths cost."""
+    return residuals.loss / _mean_scale(variables) + prior.cost(variables)
