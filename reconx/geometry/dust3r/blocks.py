@@ -12,7 +12,8 @@ ROTARY_BASE = 100.0
 NORM_EPS = 1e-6
 
 Tokens = Float[Tensor, "batch token channel"]
-Angles = Float[Tensor, "2 token 1 2 1 quarter"]
+Angles = Float[Tensor, "2 token 1 64"]
+"""Cosines, then signed sines, as `rotate` wants them; alike for all heads."""
 
 
 def rotary_angles(rows: int, columns: int, like: Tensor) -> Angles:
@@ -25,29 +26,27 @@ def rotary_angles(rows: int, columns: int, like: Tensor) -> Angles:
         rows: Patches from top to bottom.
         columns: Patches from left to right.
         like: Gives dtype and device.
-
-    Returns:
-        Cosine, then sine; axis row, then column; shaped to go with `rotate`.
     """
     quarter = HEAD_WIDTH // 4
-    # Angles in float32: half precision cannot hold a turn of a far patch.
+    # In float32: half precision cannot hold the angle of a far patch.
     exponents = torch.arange(quarter, device=like.device, dtype=torch.float32) / quarter
     places = torch.cartesian_prod(
         torch.arange(rows, device=like.device), torch.arange(columns, device=like.device)
     )
     angles = (places[..., None] * ROTARY_BASE**-exponents)[:, None, :, None]
-    return torch.stack([angles.cos(), angles.sin()]).to(like.dtype)
+    # token, head, axis, end of the pair, frequency
+    cosines = torch.cat([angles.cos(), angles.cos()], dim=-2)
+    sines = torch.cat([-angles.sin(), angles.sin()], dim=-2)
+    return torch.stack([cosines, sines]).flatten(-3).to(like.dtype)
 
 
 def rotate(
     heads: Float[Tensor, "batch token head channel"], angles: Angles
 ) -> Float[Tensor, "batch head token channel"]:
     """Turn each head's channel pairs by their angles, and put heads before tokens."""
-    cosine, sine = angles
-    pairs = heads.unflatten(-1, (2, 2, -1))  # axis, end of the pair, frequency
-    first, second = pairs.split(1, dim=-2)
-    turned = torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-2)
-    return turned.flatten(-3).transpose(1, 2)
+    cosines, sines = angles
+    partners = heads.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
+    return torch.addcmul(heads * cosines, partners, sines).transpose(1, 2)
 
 
 def attend(
