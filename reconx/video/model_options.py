@@ -7,7 +7,7 @@ from pathlib import Path
 from ..checks import check_choice
 from .base import BackboneSpec
 
-DTYPES = ("bfloat16", "float16", "float32")
+DTYPES = ("auto", "bf16", "fp16", "fp32")
 OFFLOADS = ("none", "model", "group")
 PROMPT = (
     "A photograph of a still, real place. The camera glides through it slowly and steadily; "
@@ -27,8 +27,9 @@ class ModelOptions:
     weights: Path | None = None
     """One safetensors file that takes the place of the folder's denoiser, of which only config.json
     is read then."""
-    dtype: str = "bfloat16"
-    """Of the weights while they compute: "bfloat16", "float16" or "float32"."""
+    dtype: str = "auto"
+    """Of the weights while they compute: "bf16", "fp16", "fp32", or "auto": fp32 on the CPU, else
+    bf16 where the device knows it, else fp16."""
     offload: str = "model"
     """What waits on the CPU: "none" of it while a clip is made; with "model" the components that
     are not at work; with "group" all but the layers at work: least memory, slowest. Without a

@@ -82,8 +82,8 @@ class DiffusersBackbone(ABC):
         raise NotImplementedError
 
     def fit_cameras(self, cameras: Cameras) -> Cameras:
-        """Legal counts and sizes as the spec says."""
-        return fit_cameras_to_spec(cameras, self.spec)
+        """Legal counts and sizes as the spec says; one frame alone is no video."""
+        return fit_cameras_to_spec(cameras[[0, 0]] if len(cameras) == 1 else cameras, self.spec)
 
     def release(self) -> None:
         """Give the memory of the weights back; the next clip loads them again."""
@@ -169,7 +169,7 @@ class DiffusersBackbone(ABC):
         with torch.no_grad():
             clean = self.encode(pipeline, pictures.to(request.device, pipeline.vae.dtype))
         return RenderBlend(
-            clean=clean,
+            clean=layout.padded(clean),
             noise=noise,
             known=layout.mask(video.known),
             guide=request.guidance.renders,

@@ -38,6 +38,14 @@ class LatentLayout:
         height, width = cameras.height // self.space_stride, cameras.width // self.space_stride
         return (1, *first, height, width)
 
+    def padded(self, latents: Float[Tensor, "1 a b h w"]) -> Float[Tensor, "1 c d h w"]:
+        """A clip's own latents with the padding before them."""
+        time_dim = 2 if self.channels_first else 1
+        before = latents.narrow(time_dim, 0, 1).expand(
+            *(self.padding if dim == time_dim else -1 for dim in range(latents.ndim))
+        )
+        return torch.cat([before, latents], dim=time_dim)
+
     def mask(self, known: Bool[Tensor, "frame height width"]) -> Bool[Tensor, "1 a b h w"]:
         """Which latents stand for known pixels alone; broadcasts to the latents."""
         mask = known_latents(

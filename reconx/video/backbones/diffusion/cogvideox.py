@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -60,12 +59,12 @@ class CogVideoXBackbone(DiffusersBackbone):
         return {"image": to_pil(whole_picture(first))}
 
     def layout(self, pipeline: Any, request: ClipRequest) -> LatentLayout:
-        """1.5 denoises pairs of latent frames; an odd one gets company in front."""
+        """1.5 denoises pairs of latent frames, and puts one in front of an odd count."""
         config = pipeline.transformer.config
         frames = (len(request.cameras) - 1) // pipeline.vae_scale_factor_temporal + 1
         return LatentLayout(
             channels=config.in_channels // 2,
-            dtype=getattr(torch, self.options.dtype),
+            dtype=pipeline.transformer.dtype,
             channels_first=False,
             padding=-frames % (config.patch_size_t or 1),
         )

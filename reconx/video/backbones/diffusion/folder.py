@@ -29,6 +29,8 @@ class ModelFolder:
     """Name to class."""
     values: Mapping[str, int]
     """How many numbers the weights of each component hold."""
+    half_precision_only: bool
+    """Whether a component has nothing but the files of its fp16 variant."""
 
     @staticmethod
     def read(path: Path, elsewhere: str | None = None) -> "ModelFolder":
@@ -50,7 +52,7 @@ class ModelFolder:
             for name, entry in index.items()
             if isinstance(entry, list) and entry[0] is not None
         }
-        values = {}
+        values, half_precision_only = {}, False
         for name in components:
             part = path / name
             if not part.is_dir():
@@ -59,19 +61,21 @@ class ModelFolder:
                     "whole repository: every folder that model_index.json names."
                 )
             if (part / "config.json").is_file() and name != elsewhere:
-                values[name] = sum(count_values(file) for file in _weight_files(part))
+                files = _weight_files(part)
+                values[name] = sum(count_values(file) for file in files)
+                half_precision_only |= all(".fp16." in file.name for file in files)
         settings = {name: entry for name, entry in index.items() if name not in components}
-        return ModelFolder(path=path, settings=settings, components=components, values=values)
+        return ModelFolder(
+            path=path,
+            settings=settings,
+            components=components,
+            values=values,
+            half_precision_only=half_precision_only,
+        )
 
     def config(self, component: str) -> dict[str, Any]:
         """What a component's config.json says."""
         return _read_json(self.path / component / "config.json")
-
-    @property
-    def half_precision_only(self) -> bool:
-        """Whether a component has nothing but the files of its fp16 variant."""
-        files = [[file.name for file in _weight_files(self.path / name)] for name in self.values]
-        return any(names and all(".fp16." in name for name in names) for names in files)
 
 
 def _read_index(path: Path) -> dict[str, Any]:

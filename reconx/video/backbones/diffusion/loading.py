@@ -101,9 +101,9 @@ class PipelineHolder:
 
     def _megabytes(self) -> Mapping[str, float]:
         """What each component takes in memory."""
-        half = 4 if self._options.dtype == "float32" else 2
+        plain = choose_dtype(self._options.dtype, self._device).itemsize
         return {
-            name: count * (4 if name in self._kind.full_precision else half) / 1e6
+            name: count * (4 if name in self._kind.full_precision else plain) / 1e6
             for name, count in self._folder.values.items()
         }
 
@@ -139,7 +139,7 @@ class PipelineHolder:
 
     def _read(self) -> Any:
         diffusers = importlib.import_module("diffusers")
-        dtype = getattr(torch, self._options.dtype)
+        dtype = choose_dtype(self._options.dtype, self._device)
         # Renamed in 0.40.
         key = "dtype" if Version(diffusers.__version__) >= Version("0.40") else "torch_dtype"
         common = {"local_files_only": True, "low_cpu_mem_usage": True}
@@ -181,6 +181,17 @@ class PipelineHolder:
                 offload_type="leaf_level",
                 use_stream=self._device.type == "cuda",
             )
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of a name in `DTYPES` on a device."""
+    if name != "auto":
+        return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
+    if device.type == "cpu":
+        return torch.float32
+    # Asked without emulation: older GPUs compute bf16 many times slower.
+    slow = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.float16 if slow else torch.bfloat16
 
 
 def _check_complete(pipeline: Any) -> None:

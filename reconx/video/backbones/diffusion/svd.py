@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ....export.pictures import to_pil
-from ....types import Cameras
 from ...base import ClipRequest
 from .backbone import DiffusersBackbone, end_keyframes, whole_picture
 from .blending import LatentLayout
@@ -27,10 +26,6 @@ class SvdBackbone(DiffusersBackbone):
         denoiser_class="UNetSpatioTemporalConditionModel",
     )
 
-    def fit_cameras(self, cameras: Cameras) -> Cameras:
-        """Legal sizes; its layers over time need two frames."""
-        return super().fit_cameras(cameras[[0, 0]] if len(cameras) == 1 else cameras)
-
     def arguments(self, pipeline: Any, request: ClipRequest) -> Mapping[str, Any]:
         """The first frame."""
         first, _ = end_keyframes(request)
@@ -41,7 +36,7 @@ class SvdBackbone(DiffusersBackbone):
         """A latent frame per frame."""
         return LatentLayout(
             channels=pipeline.vae.config.latent_channels,
-            dtype=getattr(torch, self.options.dtype),
+            dtype=pipeline.unet.dtype,
             time_stride=1,
             causal=False,
             channels_first=False,
