@@ -5,6 +5,7 @@ from .sockets import ComfyExtension, io
 
 try:
     from . import (
+        backbone,
         doctor,
         export,
         geometry,
@@ -30,7 +31,7 @@ NODES: list[type[io.ComfyNode]] = [
     pointcloud.TransformScene,
     trajectory.CameraPath,
     render.RenderPointCloud,
-    video.LoadBackbone,
+    backbone.LoadBackbone,
     native.BackboneFromModel,
     video.GuidanceOptionsNode,
     video.SampleViews,

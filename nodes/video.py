@@ -7,7 +7,6 @@ from ..reconx.render.points import render_scene
 from ..reconx.types import PointRenders
 from ..reconx.video.base import GuidanceOptions, Guide
 from ..reconx.video.frames import views_from_frames
-from ..reconx.video.registry import BACKBONES, make_backbone
 from ..reconx.video.sample import sample_views
 from .convert import images_from_host, masks_from_host
 from .runtime import NodeProgress, host_device, library_call
@@ -23,34 +22,6 @@ from .sockets import (
     io,
     pack,
 )
-
-
-class LoadBackbone(io.ComfyNode):
-    """A name -> a video backbone."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        """Describe the node to the host."""
-        return node_schema(
-            node_id="ReconX_LoadBackbone",
-            display_name="Load Video Backbone",
-            description="Choose who makes the frames between the photos.",
-            search_aliases=["video model", "warp", "view synthesis", "diffusion"],
-            inputs=[
-                io.DynamicCombo.Input(
-                    "backbone",
-                    options=[io.DynamicCombo.Option(name, []) for name in BACKBONES],
-                    tooltip=" ".join(f"{name}: {spec.summary}" for name, spec in BACKBONES.items()),
-                ),
-            ],
-            outputs=[BackboneSocket.Output("backbone", tooltip="For Sample Views.")],
-        )
-
-    @classmethod
-    @library_call
-    def execute(cls, backbone: dict[str, str]) -> io.NodeOutput:
-        """Load the backbone."""
-        return io.NodeOutput(pack(make_backbone(backbone["backbone"])))
 
 
 class GuidanceOptionsNode(io.ComfyNode):
