@@ -35,6 +35,7 @@ from reconx.trajectory.options import PathOptions
 from reconx.trajectory.path import make_path
 from reconx.types import Cameras, Scene
 
+from .moves import move_tiles
 from .room import FRAMES, NAMES, SAMPLE_ROOM, SIZE, SampleRoom, build
 from .tiles import HALF, Tile, as_picture, lay_out, write_text
 
@@ -134,25 +135,25 @@ def draw_transform_scene(room: SampleRoom) -> Image.Image:
 
 
 def draw_camera_path(room: SampleRoom) -> Image.Image:
-    """Every kind of path from above."""
+    """Paths past and around the photos from above, and what the moves of one photo show."""
     options = {
         "interpolate": PathOptions(frames=FRAMES),
-        "orbit, degrees 30": PathOptions(kind="orbit", frames=FRAMES, orbit_degrees=30),
-        "orbit, degrees 180, loop": PathOptions(
+        "orbit": PathOptions(kind="orbit", frames=FRAMES, orbit_degrees=30),
+        "full circle": PathOptions(
             kind="orbit", frames=48, orbit_degrees=180, orbit_radius=0.6, loop=True
         ),
-        "keyframes: three cameras": PathOptions(
+        "keyframes": PathOptions(
             kind="keyframes", frames=FRAMES, keyframes=_posed_cameras(room.scene)
         ),
     }
     plans = [
         Tile(
-            draw_plan(room.scene, make_path(room.scene, each).cameras, size=(480, 400)),
+            draw_plan(room.scene, make_path(room.scene, each).cameras, size=(360, 300)),
             caption,
         )
         for caption, each in options.items()
     ]
-    return lay_out(plans[:2], plans[2:])
+    return lay_out(plans, *move_tiles(room))
 
 
 def draw_cameras_to_load3d(room: SampleRoom) -> Image.Image:
