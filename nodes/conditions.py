@@ -60,6 +60,15 @@ class Conditions:
     """Takes off what was only a condition."""
 
 
+def drop_unasked(request: ClipRequest) -> ClipRequest:
+    """The same clip without conditions whose strength is 0: not even a VAE mixes them in."""
+    if request.guidance.renders.strength == 0:
+        request = without_renders(request)
+    if request.guidance.keyframes.strength == 0:
+        request = replace(request, keyframes=())
+    return request
+
+
 def hold_known(models: HostModels, request: ClipRequest) -> Conditions:
     """Text alone guides the model: photos and renders are blended into its latents."""
     model, request = give_renders(models, request)

@@ -17,8 +17,9 @@ def prepare_ltx(models: HostModels, request: ClipRequest) -> Conditions:
     kept = guidance.keyframes.strength * known.captured + guidance.renders.strength * known.rendered
     positive, negative = models.positive, models.negative
     latent = {"samples": known.latents * (kept > 0), "noise_mask": 1 - kept}
-    inner = [keyframe for keyframe in request.keyframes if keyframe.index > 0]
-    for keyframe in inner if guidance.keyframes.strength > 0 else ():
+    for keyframe in request.keyframes:
+        if keyframe.index == 0:
+            continue  # a latent frame of its own
         positive, negative, latent = LTXVAddGuide.execute(
             positive,
             negative,

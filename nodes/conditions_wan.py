@@ -17,7 +17,6 @@ from .conditions import (
     known_parts,
     seen_by_clip,
     with_values,
-    without_renders,
 )
 
 
@@ -25,8 +24,7 @@ def prepare_vace(models: HostModels, request: ClipRequest) -> Conditions:
     """Wan VACE: a control video with mid grey holes, and their mask."""
     from comfy_extras.nodes_wan import WanVaceToVideo
 
-    strength = request.guidance.renders.strength
-    video = make_control_video(request if strength > 0 else without_renders(request))
+    video = make_control_video(request)
     positive, negative, latent, _ = WanVaceToVideo.execute(
         models.positive,
         models.negative,
@@ -35,7 +33,7 @@ def prepare_vace(models: HostModels, request: ClipRequest) -> Conditions:
         request.cameras.height,
         len(request.cameras),
         1,
-        strength or 1.0,  # what is left without renders are photos
+        request.guidance.renders.strength or 1.0,  # without renders photos are left
         control_video=video.frames,
         control_masks=(~video.known).float(),
     ).args

@@ -131,6 +131,7 @@ def check_models(models: HostModels, family: Family) -> None:
 WAN = "Apache-2.0"
 HUNYUAN = "Tencent Hunyuan Community"
 NVIDIA = "NVIDIA Open Model"
+HELD: tuple[Dial, ...] = ("render_strength", "render_share")
 FAMILIES = (
     Family(
         name="wan-vace",
@@ -150,7 +151,7 @@ FAMILIES = (
         prepare=prepare_first_last,
         keyframes="first_last",
         needs_first=True,
-        dials=("render_strength", "render_share"),
+        dials=HELD,
         max_frames=81,
         licence=WAN,
         memory="14B: 16 GB and more",
@@ -216,6 +217,7 @@ FAMILIES = (
         needs_first=True,
         max_frames=129,
         text_strength=1.0,
+        dials=HELD,
         licence=HUNYUAN,
         memory="16 GB and more",
     ),
@@ -224,6 +226,7 @@ FAMILIES = (
         kind="HunyuanVideo15",
         prepare=prepare_hunyuan15,
         max_frames=121,
+        dials=HELD,
         licence=HUNYUAN,
         memory="12 GB and more",
     ),
@@ -243,6 +246,7 @@ FAMILIES = (
         prepare=prepare_cogvideox_i2v,
         needs_first=True,
         max_frames=49,
+        dials=HELD,
         licence="CogVideoX",
         memory="5B: 12 GB and more",
     ),
@@ -288,6 +292,7 @@ FAMILIES = (
         needs_first=True,
         text_strength=2.5,
         needs=("clip_vision",),
+        dials=HELD,
         licence="Stability AI Community",
         memory="8 GB and more",
     ),

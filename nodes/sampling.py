@@ -18,7 +18,7 @@ from ..reconx.types import Cameras
 from ..reconx.video.base import BackboneSpec, Clip, ClipRequest
 from ..reconx.video.fitting import fit_cameras_to_spec
 from ..reconx.video.latents import blend_latents
-from .conditions import Conditions, HostModels, Known
+from .conditions import Conditions, HostModels, Known, drop_unasked
 from .families import backbone_spec, check_models, find_family
 
 WRAPPER = "reconx"
@@ -74,7 +74,7 @@ class HostBackbone:
         """
         # As the host runs its own samplers; the library is called outside of it.
         with torch.inference_mode():
-            conditions = self._family.prepare(self._models, request)
+            conditions = self._family.prepare(self._models, drop_unasked(request))
             latents = self._denoise(conditions, request, progress)
             frames = self._models.vae.decode(conditions.finish(latents))
         frames = frames.reshape(-1, *frames.shape[-3:])[..., :3]
