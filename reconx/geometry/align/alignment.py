@@ -113,13 +113,13 @@ def align_pairs(
     )
     task.update(options.max_steps)
     variables = _settle_world(variables, known, observations.unit)
+    cameras = known.cameras(variables)
     task = progress.start("Fuse depths", len(names))
     views = []
     for view in range(len(names)):
         task.update(view)
-        views.append(fuse_view(observations, known, variables, view))
+        views.append(fuse_view(observations, cameras, variables, view))
     task.update(len(names))
-    cameras = known.cameras(variables)
     depth = torch.stack([view.depth for view in views])
     confidence = torch.stack([view.confidence for view in views])
     linked = {frozenset(edge) for edge in observations.edges}

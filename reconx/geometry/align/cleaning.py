@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...ops.projection import inside_image, project_points, unproject_depth
 from ...types import Cameras
 
 
@@ -34,15 +33,36 @@ def clean_confidence(
     Returns:
         >= 1, and nowhere more than before.
     """
-    points = unproject_depth(depth, cameras)
-    viewmats = cameras.viewmats
+    size = (cameras.height, cameras.width)
     kept = torch.ones_like(confidence)
     for i, j in pairs:
-        pixels, z = project_points(points[i], viewmats[j], cameras.K[j])
-        judged = inside_image(pixels, cameras.width, cameras.height) & (z > 0)
-        column, row = pixels[judged].long().unbind(-1)
-        before = 1 - z[judged] / depth[j, row, column]
-        surer = confidence[j, row, column] > confidence[i][judged]
-        share = torch.where(surer, (2 - before / tolerance).clamp(0, 1), 1)
-        kept[i][judged] *= torch.where(share.isnan(), 1, share)  # where j has no depth
+        column, row, z = _pixels_seen_by(depth[i], cameras[i], cameras[j])
+        inside = (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0]) & (z > 0)
+        place = torch.where(inside, row.long() * size[1] + column.long(), 0)
+        before = 1 - z / depth[j].take(place)
+        doubted = inside & (before > tolerance)  # false for NaN: where j has no depth
+        doubted &= confidence[j].take(place) > confidence[i]
+        kept[i] *= torch.where(doubted, (2 - before / tolerance).clamp_min(0), 1)
     return 1 + (confidence - 1) * kept
+
+
+def _pixels_seen_by(
+    depth: Float[Tensor, "height width"], source: Cameras, target: Cameras
+) -> tuple[
+    Float[Tensor, "height width"], Float[Tensor, "height width"], Float[Tensor, "height width"]
+]:
+    """Column, row and z-depth at which one camera sees another one's points.
+
+    Along a row of pixels the rays change evenly, so a point is depth times (a column's part plus a
+    row's part) plus a shift: a fraction of the work of lifting and projecting each point.
+    """
+    motion = (target.viewmats[0] @ source.camera_to_world[0]).double()
+    turn = target.K[0].double() @ motion[:3, :3] @ torch.linalg.inv(source.K[0].double())
+    shift = (target.K[0].double() @ motion[:3, 3]).to(depth)
+    height, width = depth.shape
+    columns = (turn[:, :1] * (torch.arange(width) + 0.5)).to(depth)
+    rows = (turn[:, 1:2] * (torch.arange(height) + 0.5) + turn[:, 2:]).to(depth)
+    x, y, z = (
+        torch.addcmul(shift[axis], depth, columns[axis] + rows[axis][:, None]) for axis in range(3)
+    )
+    return x / z, y / z, z

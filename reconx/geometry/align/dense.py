@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...ops.projection import pixel_centres
+from ...ops.projection import camera_rays
+from ...types import Cameras
 from .observations import Observations
-from .variables import Known, Variables
+from .variables import Variables
 
 ROUNDS = 10
 """Of reweighting in the search for the depths; the objective is then within 1e-4 of its least."""
@@ -31,29 +32,28 @@ class DenseView:
 
 
 def fuse_view(
-    observations: Observations, known: Known, variables: Variables, view: int
+    observations: Observations, cameras: Cameras, variables: Variables, view: int
 ) -> DenseView:
     """Weighted geometric median of a photo's maps along the ray of every pixel.
 
-    Given the cameras, these depths minimise the objective.
+    Given the cameras, these depths minimise the objective. `cameras` are the variables' own.
     """
     maps = observations.maps_of(view)
     pair = [one.pair for one in maps]
     to_camera = variables.rotation[view].mT
     turn = variables.pair_scale[pair, None, None] * (to_camera @ variables.pair_rotation[pair])
     shift = (variables.pair_shift[pair] - variables.center[view]) @ to_camera.mT
-    pixels = pixel_centres(known.width, known.height).view(1, -1, 2)
-    rays = known.rays(pixels.expand(len(known.focal), -1, -1), variables.focal)[view].mT
+    rays = camera_rays(cameras[view]).view(-1, 3).mT.contiguous()
     chunk = CHUNK // len(maps)
     parts = []
-    for a in range(0, pixels.shape[1], chunk):
+    for a in range(0, rays.shape[1], chunk):
         part = slice(a, a + chunk)
         points = torch.stack([one.points[:, part] for one in maps]).float()
         points = torch.baddbmm(shift[..., None].float(), turn.float(), points)
         weights = torch.stack([one.weight[part] for one in maps]).float()
         parts.append(_fuse(points, weights, rays[:, part]))
     depth, weight, loss = (torch.cat(part) for part in zip(*parts, strict=True))
-    shape = (known.height, known.width)
+    shape = (cameras.height, cameras.width)
     seen = depth > 0  # false for NaN, too
     return DenseView(
         depth=torch.where(seen, depth, torch.nan).view(shape),

@@ -139,9 +139,7 @@ def linearise(
     H = torch.zeros(size, size, dtype=torch.float64)
     H.index_put_((entries[:, :, None], entries[:, None, :]), own, accumulate=True)
     b = torch.zeros(size, dtype=torch.float64).index_add_(0, entries.flatten(), -slope.flatten())
-    for index in range(len(variables.focal)):
-        chosen = (view == index).nonzero()[:, 0]
-        _eliminate_depths(H, b, entries[chosen], chosen, index, here, features, weights)
+    _eliminate_depths(H, b, entries, samples, here, features, weights)
     return H, b
 
 
@@ -177,41 +175,28 @@ def _jacobian_of_features() -> Float[Tensor, "10 3 14"]:
 def _eliminate_depths(
     H: Float[Tensor, "entry entry"],
     b: Float[Tensor, " entry"],
-    entries: Int[Tensor, "chosen 14"],
-    chosen: Int[Tensor, " chosen"],
-    view: int,
+    entries: Int[Tensor, "observation 14"],
+    samples: Samples,
     here: Residuals,
     features: Float[Tensor, "observation sample 10"],
     weights: Float[Tensor, "observation sample"],
 ) -> None:
-    """Take one view's depths out of H and b, in place: a Schur complement by scalars.
+    """Take the depths out of H and b, in place: a Schur complement by scalars.
 
     The residual falls by the ray when the depth grows by one, so each depth couples to the others
     by -J^T w ray. The view's own rotation does not: it moves its points across their rays.
     """
-    ray = here.rays[view]
-    weight = weights[chosen]
-    spoke = features[chosen, :, :3]
-    pair = torch.cat(
-        [
-            torch.linalg.cross(spoke, ray.expand_as(spoke)),
-            ray.expand_as(spoke),
-            (spoke * ray).sum(-1, keepdim=True),
-        ],
-        dim=-1,
-    )
-    shrink = features[chosen[0], :, 7:10]
-    own = -torch.cat([ray, (shrink * ray).sum(-1, keepdim=True)], dim=-1)
-    coupling = torch.cat(
-        [
-            (pair * weight[..., None]).transpose(0, 1).flatten(1),
-            own * weight.sum(0)[:, None],
-        ],
-        dim=-1,
-    )
-    where = torch.cat([entries[:, :PAIR_SIZE].flatten(), entries[0, PAIR_SIZE + 3 :]])
-    stiffness = weight.sum(0) * ray.square().sum(-1)
-    pull = (weight[..., None] * here.residuals[chosen] * ray).sum((0, -1))
-    scaled = coupling / stiffness[:, None]
-    H.index_put_((where[:, None], where), -(coupling.mT @ scaled).double(), accumulate=True)
-    b.index_add_(0, where, (scaled.mT @ pull).double())
+    rays = here.rays[samples.view]
+    along = torch.stack([here.spokes, features[..., 7:10], here.residuals]).mul(rays).sum(-1)
+    turn = torch.linalg.cross(here.spokes, rays)
+    pair = torch.cat([turn, rays, along[0, ..., None]], dim=-1) * weights[..., None]
+    pull = along[2] * weights
+    for view in range(len(here.rays)):
+        chosen = (samples.view == view).nonzero()[:, 0]
+        ray, weight = here.rays[view], weights[chosen].sum(0)
+        own = torch.cat([ray, along[1, chosen[0], :, None]], dim=-1) * -weight[:, None]
+        coupling = torch.cat([*pair[chosen], own], dim=-1)
+        where = torch.cat([entries[chosen, :PAIR_SIZE].flatten(), entries[chosen[0], -4:]])
+        scaled = coupling / (weight * ray.square().sum(-1))[:, None]
+        H.index_put_((where[:, None], where), -(coupling.mT @ scaled).double(), accumulate=True)
+        b.index_add_(0, where, (scaled.mT @ pull[chosen].sum(0)).double())

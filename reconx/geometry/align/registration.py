@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-ROUNDS = 5
-"""Of reweighting in a robust fit."""
+ROUNDS = 3
+"""Of reweighting in a robust fit, which the solver then betters."""
 FLOOR = 0.05
 """Residuals below this share of their weighted mean all weigh alike."""
 

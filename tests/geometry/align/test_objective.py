@@ -103,7 +103,7 @@ def test_model_is_blind_to_a_common_motion(problem):
 
 def test_dense_depths_are_the_best(problem):
     observations, known, _, start = problem
-    dense = [fuse_view(observations, known, start, view) for view in range(3)]
+    dense = [fuse_view(observations, known.cameras(start), start, view) for view in range(3)]
     loss = sum(view.loss for view in dense) / (len(observations.edges) * 64 * 48)
     every = draw_samples(observations, 3, 64 * 48, seed=0)
     assert loss == pytest.approx(evaluate(every, known, start, rounds=100).loss, rel=3e-4)
