@@ -173,7 +173,7 @@ def canvas(host: Host) -> Iterator[Canvas]:
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=FLAGS)
         page = browser.new_page(viewport={"width": 1920, "height": 1080})
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(300_000)
         page.request.post(f"{host.address}api/settings", data=SETTINGS)
         page.goto(host.address)
         yield Canvas(page, host)
@@ -194,7 +194,7 @@ def test_the_splat_stands_upright_in_the_viewer(canvas: Canvas, shown: Ran) -> N
     with Image.open(ROOM / "middle.jpg") as photo:
         expected = cut_centre(photo, 2 * PHOTO_FOCAL_PX * math.tan(half_angle))
     # The graph puts the viewer's camera where the middle photo was taken.
-    wait_until(lambda: likeness(canvas.viewer_picture(), expected) > ALIKE, 60)
+    wait_until(lambda: likeness(canvas.viewer_picture(), expected) > ALIKE, 120)
     assert likeness(canvas.viewer_picture(), expected) > ALIKE
     if SCREENSHOT:
         canvas.page.screenshot(path=SCREENSHOT, type="jpeg", quality=80)
