@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional
 
 from reconx.errors import InputError
+from reconx.export.nerfstudio import read_transforms
 from reconx.export.ply import read_points_ply
+from reconx.export.posed import read_depth
 from reconx.geometry.estimators.base import GeometryOptions
 from reconx.geometry.estimators.registry import make_estimator
 from reconx.ops.photos import select_photos
@@ -17,7 +20,7 @@ from reconx.ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
 from reconx.photos.loading import PhotoOptions
 from reconx.progress import SilentProgress
 from reconx.saving import FORMATS, find_scenes, load_scene, save_scene
-from reconx.types import Gaussians, Scene, Sim3
+from reconx.types import Gaussians, Photos, Scene, Sim3
 
 ROOM = Path(__file__).resolve().parents[1] / "assets" / "sample-room"
 
@@ -90,18 +93,42 @@ def test_folders_of_other_programs_give_photos_in_their_world(
     assert not prior.focal_sigma.any()
 
 
-def test_geometry_keeps_the_cameras_of_a_folder() -> None:
-    photos = load_scene(ROOM, options=PhotoOptions(max_size=320)).photos
-    photos = select_photos(photos, [0, 1, 2])
-    assert photos.prior is not None
+def test_geometry_keeps_the_cameras_of_a_folder(tmp_path: Path) -> None:
+    """Poses, K, place and metres: from nerfstudio through dense stereo to COLMAP, and once more."""
+    photos = select_photos(load_scene(ROOM, options=PhotoOptions(max_size=320)).photos, [0, 1, 2])
+    built = build(photos)
+    assert built.photos.names == photos.names
+    assert_given(built, photos)
+    folder = save_scene(tmp_path / "room", built, "colmap")
+    (folder / "scene.safetensors").unlink()
+    again = load_scene(folder).photos
+    assert_given(build(again), photos)
+    truth = read_transforms(ROOM)
+    index = truth.names.index(photos.names[0])
+    metres = read_depth(truth, index)[None]
+    seen = built.measured[0]
+    height, width = seen.shape
+    metres = functional.interpolate(metres[None], (height, width), mode="nearest-exact")[0, 0]
+    found = built.points[0, ..., 2] * built.world_from_scene.scale
+    assert float((found / metres - 1)[seen].abs().median()) < 0.02
+
+
+def build(photos: Photos) -> Scene:
     options = GeometryOptions(fit_size=128, geometry_size=64)
-    built = make_estimator("stereo", options).estimate(photos, SilentProgress())
+    return make_estimator("stereo", options).estimate(photos, SilentProgress())
+
+
+def assert_given(built: Scene, photos: Photos) -> None:
+    """The cameras that come out are those that went in."""
+    assert photos.prior is not None
+    assert photos.prior.K is not None
+    assert photos.prior.camera_to_world is not None
     world = apply_sim3_to_cameras(built.world_from_scene, built.photo_cameras)
-    index = [photos.names.index(name) for name in built.photos.names]
-    assert len(index) == 3
-    given = photos.prior.camera_to_world
-    assert given is not None
-    torch.testing.assert_close(world.camera_to_world, given[index], atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        world.camera_to_world, photos.prior.camera_to_world, atol=1e-4, rtol=0
+    )
+    scale = torch.tensor([world.width / photos.width, world.height / photos.height, 1.0])
+    torch.testing.assert_close(world.K, photos.prior.K * scale[:, None], atol=1e-3, rtol=1e-5)
 
 
 def test_photos_that_are_shrunk_keep_true_cameras(tmp_path: Path, scene: Scene) -> None:
