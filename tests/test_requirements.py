@@ -11,7 +11,7 @@ import pytest
 from comfy_host import HostError, find_comfyui, find_python
 
 ROOT = Path(__file__).resolve().parents[1]
-REQUIREMENTS = ROOT / "requirements.txt"
+REQUIREMENTS = [ROOT / "requirements.txt", ROOT / "requirements-diffusers.txt"]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,8 @@ def test_a_change_is_seen() -> None:
 
 
 @pytest.mark.comfyui
-def test_installing_changes_nothing_of_the_host() -> None:
+@pytest.mark.parametrize("requirements", REQUIREMENTS, ids=lambda path: path.stem)
+def test_installing_changes_nothing_of_the_host(requirements: Path) -> None:
     try:
         host = find_comfyui()
     except HostError as error:
@@ -88,7 +89,7 @@ def test_installing_changes_nothing_of_the_host() -> None:
         item["name"].lower().replace("_", "-"): item["version"]
         for item in json.loads(listing.stdout)
     }
-    command = [*pip, "install", "--dry-run", "--quiet", "--report", "-", "-r", str(REQUIREMENTS)]
+    command = [*pip, "install", "--dry-run", "--quiet", "--report", "-", "-r", str(requirements)]
     plan = subprocess.run(command, capture_output=True, text=True)
     if "NewConnectionError" in plan.stderr or "Max retries exceeded" in plan.stderr:
         pytest.skip("requirements are missing in the host, and there is no network to plan for")
