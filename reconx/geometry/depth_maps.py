@@ -8,13 +8,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..checks import check_shape
+from ..ops.image import dilate
 from ..ops.projection import inside_image, project_points, unproject_depth
 from ..types import CONFIDENT, FILLED, Cameras
 
 HIDING_SHARE = 0.02
 """A point nearer than another view's measured surface by more than this share hides it."""
-BEND_SHARE = 0.04
-"""A step of inverse depth by more than this share is no surface."""
+BEND_SHARE = 0.1
+"""A step of inverse depth by more than this share is no surface, nor what lies beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,7 @@ def without_flying(maps: DepthMaps) -> DepthMaps:
         )
         jumps = (before - 2 * here + after).abs() > BEND_SHARE * here
         flying.narrow(axis, 1, jumps.shape[axis]).logical_or_(jumps)
+    flying = dilate(flying, 1)
     return DepthMaps(
         depth=torch.where(flying, torch.nan, maps.depth),
         confidence=torch.where(flying, 1.0, maps.confidence),
