@@ -70,12 +70,24 @@ def scene_from_depth(
     _check_same(photos, given)
     cameras = _cameras(photos, given)
     source = SceneSource(estimator=given.estimator, licence=given.licence)
-    maps = _trusted(given)
+    cameras, maps = fit_maps(photos, cameras, _trusted(given), options)
     everybody = [(i, j) for i in range(len(cameras)) for j in range(len(cameras)) if i != j]
     cleaned = clean_confidence(maps.depth, maps.confidence, cameras, everybody, CONFLICT_SHARE)
     return scene_from_maps(
         photos, cameras, replace(maps, confidence=cleaned), source, options, progress
     )
+
+
+def fit_maps(
+    photos: Photos, cameras: Cameras, maps: DepthMaps, options: GeometryOptions
+) -> tuple[Cameras, DepthMaps]:
+    """Bring a network's maps, and the cameras at their size, to the scene's size.
+
+    Never to a larger one. Points between surfaces are dropped.
+    """
+    side = min(options.geometry_size, max(cameras.width, cameras.height))
+    width, height = geometry_size(photos, replace(options, geometry_size=side))
+    return cameras.resized(width, height), resample_maps(without_flying(maps), width, height)
 
 
 def scene_from_maps(
@@ -93,21 +105,19 @@ def scene_from_maps(
     Args:
         photos: Undistorted, as loaded.
         cameras: One per photo, at the maps' size, in any world.
-        maps: Depth and confidence.
+        maps: Depth and confidence, as `fit_maps` makes them.
         source: Where they came from.
-        options: Sizes; the pointmaps are never larger than the maps.
+        options: The fit's size.
         progress: Told of filling.
 
     Raises:
         AlignmentFailed: If no pixel of view 0 has a depth.
     """
-    side = min(options.geometry_size, max(cameras.width, cameras.height))
-    width, height = geometry_size(photos, replace(options, geometry_size=side))
-    small, cameras = resize_photos(photos, width, height), cameras.resized(width, height)
-    maps = resample_maps(without_flying(maps), width, height)
+    small = resize_photos(photos, cameras.width, cameras.height)
     maps = replace(maps, depth=torch.where(small.valid, maps.depth, torch.nan))
-    maps = fill_depth(without_hiding(maps, cameras), small.images, small.valid, cameras, progress)
-    return make_scene(photos, cameras, maps, source, options)
+    maps = without_hiding(maps, cameras)
+    filled = fill_depth(maps, small.images, small.valid, cameras, progress)
+    return make_scene(photos, cameras, filled, source, options)
 
 
 def _check_same(photos: Photos, given: GivenDepth) -> None:

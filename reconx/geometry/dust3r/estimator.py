@@ -18,7 +18,7 @@ from ..depth_maps import DepthMaps
 from ..estimators.base import GeometryOptions
 from ..estimators.pairs import COMPLETE_UP_TO, PAIRS_PER_PHOTO, PairOptions, choose_pairs
 from ..estimators.pairwise import encode_photos, fit_photos, pair_pointmaps, photo_likeness
-from ..given import scene_from_maps
+from ..given import fit_maps, scene_from_maps
 from ..scene import undistort_photos
 from .model import Dust3rModel
 
@@ -121,7 +121,8 @@ class Dust3rEstimator:
             seconds={"pointmaps and alignment": time.perf_counter() - began},
         )
         maps = DepthMaps(depth=alignment.depth, confidence=alignment.confidence)
-        return scene_from_maps(photos, alignment.cameras, maps, source, self.options, progress)
+        cameras, maps = fit_maps(photos, alignment.cameras, maps, self.options)
+        return scene_from_maps(photos, cameras, maps, source, self.options, progress)
 
 
 def _undistorted(photos: Photos) -> Photos:
