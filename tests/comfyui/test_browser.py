@@ -186,7 +186,7 @@ def shown(canvas: Canvas) -> Ran:
     canvas.open_template(TEMPLATE)
     if not SCREENSHOT:
         canvas.page.evaluate(SET_WIDGETS, SMALL)
-    return canvas.run(timeout=600)
+    return canvas.run(timeout=1800)
 
 
 def test_the_splat_stands_upright_in_the_viewer(canvas: Canvas, shown: Ran) -> None:
