@@ -59,4 +59,6 @@ def test_a_page_has_a_picture(name: str) -> None:
 def test_pages_and_pictures_belong_to_nodes() -> None:
     files = {path.name for path in PAGES.iterdir()}
     assert files == {f"{name}.{suffix}" for name in SCHEMAS for suffix in ("md", "jpg")}
-    assert sum(path.stat().st_size for path in PAGES.glob("*.jpg")) < 1_000_000
+    sizes = [path.stat().st_size for path in PAGES.glob("*.jpg")]
+    assert max(sizes) < 65_000
+    assert sum(sizes) < 1_000_000

@@ -16,7 +16,7 @@ from torch import Tensor
 from reconx.doctor import describe_system
 from reconx.export.colour_maps import RAINBOW, apply_colour_map
 from reconx.export.plan import PHOTO_COLOUR, draw_plan
-from reconx.export.scene_pictures import depth_limits, draw_confidence, draw_depth
+from reconx.export.scene_pictures import EMPTY, depth_limits, draw_confidence, draw_depth
 from reconx.export.viewer import camera_to_viewer, cameras_from_viewer
 from reconx.export.wan_camera import GROUP, wan_camera_embedding
 from reconx.geometry.depth_maps import GivenDepth
@@ -79,6 +79,27 @@ def draw_photos_from_video(room: SampleRoom) -> Image.Image:
             ]
         )
     return lay_out(*rows)
+
+
+def draw_load_pointmap_model(room: SampleRoom) -> Image.Image:
+    """Two photos and where their pixels lie in the first camera's space: x, y, z as colours.
+
+    The points are those of stereo: a network's weights are not at hand.
+    """
+    scene = room.scene
+    seen = scene.points[:2][scene.valid[:2]]
+    low, high = torch.quantile(seen, torch.tensor([0.02, 0.98]), dim=0)
+    colours = ((scene.points - low) / (high - low)).clamp(0, 1)
+    pointmaps = torch.where(scene.valid[..., None], colours, EMPTY)
+    return lay_out(
+        *(
+            [
+                Tile(scene.photos.images[view], f"photo {view + 1}"),
+                Tile(pointmaps[view], "its points: x, y, z"),
+            ]
+            for view in range(2)
+        )
+    )
 
 
 def draw_build_point_cloud(room: SampleRoom) -> Image.Image:

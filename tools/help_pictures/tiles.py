@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from io import BytesIO
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
@@ -19,8 +18,6 @@ from reconx.export.sheet import BACKGROUND
 
 WIDTH = 600
 """Of a picture in pixels."""
-MOST_BYTES = 48_000
-"""Of a picture's file: all of them stay below 1 MB in every clone of the pack."""
 GAP = 8
 HALF = (WIDTH - 3 * GAP) // 2
 """Width of one of two tiles."""
@@ -70,20 +67,6 @@ def as_picture(picture: Tensor | Image.Image) -> Image.Image:
     if isinstance(picture, Tensor):
         picture = to_pil(picture)
     return picture.convert("RGB")
-
-
-def compressed(page: Image.Image) -> bytes:
-    """A page as JPEG, as fine as `MOST_BYTES` allows.
-
-    Raises:
-        ValueError: If it does not fit at any quality worth showing.
-    """
-    for quality in range(90, 40, -5):
-        file = BytesIO()
-        page.save(file, "JPEG", quality=quality, optimize=True)
-        if file.tell() <= MOST_BYTES:
-            return file.getvalue()
-    raise ValueError(f"{page.width} x {page.height} pixels do not fit into {MOST_BYTES} bytes")
 
 
 def _wrapped(line: str, width: int) -> list[str]:
