@@ -5,8 +5,8 @@ github.com/naver/dust3r with its submodule croco, whose packages (einops, huggin
 reach. Both networks share the same random weights and take turns within one run, so that what else
 the machine does falls on both. The minimum says what the code costs, the median what one gets.
 
-Jobs: "pair" is one ordered pair, from pictures to pointmaps. "both ways" is what two photos need:
-the official recipe asks for each ordered pair by itself, ours encodes each photo once.
+Jobs: "pair" is one ordered pair, from pictures to pointmaps. The others are what two and three
+photos need: the official recipe asks for each ordered pair by itself, ours encodes each photo once.
 """
 
 import argparse
@@ -32,7 +32,11 @@ from reconx.geometry.dust3r.network import Dust3rNetwork
 
 KINDS = {"224_linear": (replace(VIT_LARGE, dpt=None), 224, 224), "512_dpt": (VIT_LARGE, 512, 384)}
 """Configuration, width and height of the official checkpoints."""
-JOBS = {"pair": ((0, 1),), "both ways": ((0, 1), (1, 0))}
+JOBS = {
+    "pair": ((0, 1),),
+    "two photos": ((0, 1), (1, 0)),
+    "three photos": ((0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)),
+}
 Points = list[Tensor]
 """Of each ordered pair: the first photo's points."""
 
@@ -85,7 +89,7 @@ def run_official(network: nn.Module, images: Tensor, job: str) -> Points:
 
 def run_ours(network: Dust3rNetwork, images: Tensor, job: str) -> Points:
     """Each photo is encoded once, each ordered pair decoded by itself."""
-    tokens = network.encode(images)
+    tokens = network.encode(images[: 1 + max(map(max, JOBS[job]))])
     rows, columns = (side // network.config.patch for side in images.shape[1:3])
     return [
         network.decode(tokens[i : i + 1], tokens[j : j + 1], rows, columns)[0][0]
@@ -107,7 +111,7 @@ def measure(kind: str, runs: int, device: torch.device, dtype: torch.dtype) -> l
     config, width, height = KINDS[kind]
     official = build_official(config).to(device)
     ours = build_ours(config, official, dtype)
-    images = torch.rand(2, height, width, 3, generator=torch.Generator().manual_seed(1)).to(device)
+    images = torch.rand(3, height, width, 3, generator=torch.Generator().manual_seed(1)).to(device)
     calls: dict[str, Callable[[str], Points]] = {
         "official": lambda job: run_official(official, images, job),
         "ours": lambda job: run_ours(ours, images, job),
