@@ -36,6 +36,8 @@ NODES: list[type[io.ComfyNode]] = [
     video.GuidanceOptionsNode,
     video.SampleViews,
     video.ViewsFromFrames,
+    native.SplitPath,
+    native.JoinViews,
     splats.FitGaussians,
     splats.RenderGaussians,
     splats.CompareViews,

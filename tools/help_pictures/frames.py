@@ -18,6 +18,7 @@ from reconx.splats.placing import place_gaussians
 from reconx.video.base import ClipRequest, GuidanceOptions, Guide, Keyframe
 from reconx.video.conditions import make_control_video
 from reconx.video.frames import views_from_frames
+from reconx.video.pieces import join_pieces, split_path
 
 from .room import GAUSSIANS, STEPS, SampleRoom
 from .tiles import BRIGHT, FONT, GAP, HALF, LINE, Tile, lay_out
@@ -107,6 +108,31 @@ def draw_views_from_frames(room: SampleRoom) -> Image.Image:
             Tile(views.frames[photo], "photo 2 put back"),
         ]
     )
+
+
+def draw_split_path(room: SampleRoom) -> Image.Image:
+    """Each clip: the photos at its ends, and what is known in its midst."""
+    rows = []
+    for number, piece in enumerate(split_path(room.scene, room.path), start=1):
+        midst = len(piece.cameras) // 2
+        rows.append(
+            [
+                Tile(piece.start, f"clip {number}: start_image"),
+                Tile(piece.control.frames[midst], f"renders, {midst}"),
+                Tile(piece.end, "end_image"),
+            ]
+        )
+    return lay_out(*rows)
+
+
+def draw_join_views(room: SampleRoom) -> Image.Image:
+    """The clips, and the one film of them, in which no frame is twice."""
+    pieces = split_path(room.scene, room.path)
+    film, path = join_pieces(
+        [piece.control.frames for piece in pieces], [piece.path for piece in pieces]
+    )
+    photos = (path.photo_index >= 0).nonzero()[:, 0].tolist()
+    return lay_out([Tile(film[at], f"frame {at} of {len(film)}") for at in photos])
 
 
 def draw_fit_gaussians(room: SampleRoom) -> Image.Image:
