@@ -72,7 +72,7 @@ def prepare_first_last(models: HostModels, request: ClipRequest) -> Conditions:
 
     ends = {keyframe.index: keyframe.image[None] for keyframe in request.keyframes}
     start, end = ends.get(0), ends.get(len(request.cameras) - 1)
-    vision = models.clip_vision
+    see = models.clip_vision.encode_image if models.clip_vision else lambda image: None
     positive, negative, latent = WanFirstLastFrameToVideo.execute(
         models.positive,
         models.negative,
@@ -83,8 +83,8 @@ def prepare_first_last(models: HostModels, request: ClipRequest) -> Conditions:
         1,
         start_image=start,
         end_image=end,
-        clip_vision_start_image=vision and start is not None and vision.encode_image(start) or None,
-        clip_vision_end_image=vision and end is not None and vision.encode_image(end) or None,
+        clip_vision_start_image=None if start is None else see(start),
+        clip_vision_end_image=None if end is None else see(end),
     ).args
     model, request = give_renders(models, request)
     return Conditions(

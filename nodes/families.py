@@ -95,12 +95,9 @@ def _with_uni3c(family: Family, models: HostModels) -> Family:
             "expected a Uni3C control net (WanUni3CControlnet) beside a Wan 2.1 model. Connect "
             "those, or no model patch."
         )
-    return replace(
-        family,
-        name=f"{family.name}+uni3c",
-        renders="native",
-        dials=("keyframe_strength", "render_strength"),
-    )
+    # The control net is given the whole clip, so it has no share of the steps.
+    dials = tuple(dial for dial in family.dials if dial != "render_share")
+    return replace(family, name=f"{family.name}+uni3c", renders="native", dials=dials)
 
 
 def check_models(models: HostModels, family: Family) -> None:
