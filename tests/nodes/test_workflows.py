@@ -70,8 +70,9 @@ def fits(value: Any, kind: str, options: Json) -> bool:
     if kind == "BOOLEAN":
         return isinstance(value, bool)
     if kind == "COMBO":
-        # Without values it lists files of the machine.
-        return not options["options"] or value in options["options"]
+        # Without values it lists files of the machine; some list others before those.
+        files = not options["options"] or str(value).endswith(".safetensors")
+        return files or value in options["options"]
     return kind == "LOAD_3D" or isinstance(value, str)
 
 
