@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -154,7 +154,7 @@ _LAST_EVENTS = ("execution_success", "execution_error", "execution_interrupted")
 
 
 class Host:
-    """A ComfyUI process with this pack as its only custom node, as a context manager."""
+    """A ComfyUI process with this pack and few others, if any, as a context manager."""
 
     def __init__(
         self,
@@ -163,6 +163,7 @@ class Host:
         *,
         inputs: Path | None = None,
         models: Path | None = None,
+        packs: Sequence[Path] = (),
         cpu: bool | None = None,
     ) -> None:
         """Say what to start; nothing runs yet.
@@ -172,12 +173,14 @@ class Host:
             python: From `find_python`.
             inputs: The folder in which input files are looked for; without, the user's own.
             models: The folder of the models' folders; without, the user's own.
+            packs: Folders of further packs.
             cpu: Whether to work on the CPU; None asks torch, which takes seconds.
         """
         self.comfyui = comfyui
         self.python = python
         self._inputs = inputs or comfyui / "input"
         self._models = models or comfyui / "models"
+        self._packs = (PACK, *packs)
         self._cpu = cpu
         self.folder = Path()
         """Where everything that the host writes lies while it runs."""
@@ -245,6 +248,10 @@ class Host:
         """Cancel a prompt if it is the one that runs."""
         self._ask("POST", "/interrupt", {"prompt_id": job_id})
 
+    def free(self) -> None:
+        """Have all models unloaded and everything cached forgotten, before the next prompt runs."""
+        self._ask("POST", "/free", {"unload_models": True, "free_memory": True})
+
     def object_info(self) -> dict[str, dict[str, Any]]:
         """Every node the host knows: inputs, outputs, names."""
         return self._ask("GET", "/object_info")[1]
@@ -286,17 +293,20 @@ class Host:
     def _start(self) -> None:
         for name in ("custom_nodes", "output", "temp", "user"):
             (self.folder / name).mkdir()
-        # The base folder's custom_nodes stays empty. The pack's parent folder is a second place
-        # for custom nodes, of which only the pack is let in: so it is this checkout, loaded once.
+        # The base folder's custom_nodes stays empty. The packs' parent folders are further places
+        # for custom nodes, of which only the packs are let in: so ours is this checkout, loaded
+        # once.
+        places = "\n".join(str(pack.parent) for pack in self._packs)
         pack = self.folder / "pack.yaml"
-        pack.write_text(json.dumps({"reconx": {"custom_nodes": str(PACK.parent)}}))
+        pack.write_text(json.dumps({"reconx": {"custom_nodes": places}}))
         self._port = _free_port()
         command: list[str | Path] = [
             *(self.python, "main.py", "--listen", "127.0.0.1", "--port", str(self._port)),
             *("--base-directory", self.folder, "--models-directory", self._models),
             *("--input-directory", self._inputs, "--extra-model-paths-config", pack),
             *("--database-url", f"sqlite:///{(self.folder / 'host.sqlite').as_posix()}"),
-            *("--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK.name),
+            *("--disable-all-custom-nodes", "--whitelist-custom-nodes"),
+            *(pack.name for pack in self._packs),
             *("--disable-api-nodes", "--disable-auto-launch"),
         ]
         if self._cpu if self._cpu is not None else not self._has_accelerator():

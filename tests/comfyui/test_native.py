@@ -1,0 +1,161 @@
+"""Video models of the host along camera paths, with tiny random weights under the real names."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfy_host import Host, Outcome, Prompt
+from comfy_workflow import Schemas, read_workflow, set_input
+from PIL import Image
+
+from reconx.export.ply import read_gaussians_ply
+
+pytestmark = pytest.mark.comfyui
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = ROOT / "example_workflows"
+TINY = Path(__file__).resolve().parent / "tiny_models"
+WRITE_FILES = """
+import sys
+models, sys.argv = sys.argv[1], [sys.argv[0], "--cpu"]
+import comfy.options
+comfy.options.enable_args_parsing()
+sys.path.append({tests!r})
+from pathlib import Path
+from tiny_models.files import write_all
+write_all(Path(models))
+"""
+WIDTH, HEIGHT = 64, 48
+SMALL = (
+    "ReconX_LoadPhotos.max_size=256",
+    "ReconX_BuildPointCloud.size=192",
+    "ReconX_BuildPointCloud.depth_size=192",
+    "ReconX_CameraPath.frames=9",
+    f"ReconX_CameraPath.width={WIDTH}",
+    f"ReconX_CameraPath.height={HEIGHT}",
+    "ReconX_CamerasToLoad3D.index=2",
+    "ReconX_FitGaussians.steps=3",
+    "ReconX_FitGaussians.max_gaussians=5000",
+)
+VACE, FIRST_LAST, UNI3C, SPLIT = (
+    "Wan VACE 1.3B + point renders (8 GB)",
+    "Wan first-last frame",
+    "Wan Uni3C + point renders",
+    "Three photos, clip by clip, native nodes",
+)
+SAMPLERS = {name: "ReconX_SampleViews" for name in (VACE, FIRST_LAST, UNI3C)} | {SPLIT: "KSampler"}
+
+
+@pytest.fixture(scope="module")
+def host(
+    comfyui: Path, host_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Host]:
+    """A host whose model folders hold tiny files, and the pack of this folder."""
+    models = tmp_path_factory.mktemp("tiny")
+    script = WRITE_FILES.format(tests=str(TINY.parent))
+    subprocess.run([host_python, "-c", script, models], cwd=comfyui, check=True)
+    with Host(comfyui, host_python, models=models, packs=(TINY,), cpu=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def schemas(host: Host) -> Schemas:
+    return host.object_info()
+
+
+def tiny_prompt(name: str, schemas: Schemas) -> Prompt:
+    """A shipped workflow as it is, made small, without text encoder and CLIP vision."""
+    texts = {"CLIPLoader", "CLIPTextEncode", "CLIPVisionLoader", "CLIPVisionEncode"}
+    prompt = read_workflow(WORKFLOWS / f"{name}.json", schemas)
+    for change in (*SMALL, f"{SAMPLERS[name]}.steps=2"):
+        set_input(prompt, schemas, change)
+    for seed, (id, node) in enumerate(list(prompt.items())):
+        if node["class_type"] == "CLIPTextEncode":
+            prompt[id] = {"class_type": "Tiny_Conditioning", "inputs": {"seed": seed}}
+        elif node["class_type"] in texts:
+            del prompt[id]
+    for node in prompt.values():
+        links = {key: value for key, value in node["inputs"].items() if isinstance(value, list)}
+        for key, (source, *_) in links.items():
+            if source not in prompt:
+                del node["inputs"][key]
+    return prompt
+
+
+def one(prompt: Prompt, kind: str) -> tuple[str, dict[str, Any]]:
+    (found,) = [(id, node) for id, node in prompt.items() if node["class_type"] == kind]
+    return found
+
+
+def run(host: Host, prompt: Prompt) -> Outcome:
+    outcome = host.run(prompt, timeout=600)
+    assert outcome.status == "success", outcome.error
+    return outcome
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_shipped_workflow_runs_from_photos_to_splat(
+    host: Host, schemas: Schemas, name: str
+) -> None:
+    prompt = tiny_prompt(name, schemas)
+    outcome = run(host, prompt)
+    saver, _ = one(prompt, "SaveGaussianSplat")
+    (splat,) = (path for path in host.files(outcome.outputs[saver]) if path.suffix == ".ply")
+    assert len(read_gaussians_ply(splat)) > 1000
+    views = "ReconX_JoinViews" if name == SPLIT else "ReconX_SampleViews"
+    sampled, _ = one(prompt, views)
+    shown = next(id for id, node in prompt.items() if node["inputs"].get("images") == [sampled, 1])
+    frames = host.files(outcome.outputs[shown])
+    assert len(frames) == 9
+    with Image.open(frames[0]) as frame:
+        assert frame.size == (WIDTH, HEIGHT)
+
+
+def test_another_loader_changes_nothing_else(host: Host, schemas: Schemas) -> None:
+    prompt = tiny_prompt(VACE, schemas)
+    run(host, prompt)
+    set_input(prompt, schemas, "UNETLoader.unet_name=wan2.1_i2v_480p_14B_fp8_e4m3fn.safetensors")
+    outcome = run(host, prompt)
+    assert one(prompt, "ReconX_BuildPointCloud")[0] in outcome.cached
+
+
+def memory(host: Host) -> str:
+    prompt = {
+        "1": {"class_type": "Tiny_Memory", "inputs": {}},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+    }
+    return run(host, prompt).outputs["2"]["text"][0]
+
+
+def test_nothing_stays_once_memory_is_freed(host: Host, schemas: Schemas) -> None:
+    run(host, tiny_prompt(UNI3C, schemas))
+    assert memory(host) != "0 loaded, 0 backbones"
+    host.free()
+    assert memory(host) == "0 loaded, 0 backbones"
+
+
+def refused(host: Host, prompt: Prompt, node: str, text: str) -> None:
+    outcome = host.run(prompt, timeout=120)
+    assert outcome.status == "error"
+    assert f"({node})" in outcome.error
+    assert text in outcome.error
+
+
+def test_guidance_that_a_family_lacks_is_refused(host: Host, schemas: Schemas) -> None:
+    prompt = tiny_prompt(VACE, schemas)
+    set_input(prompt, schemas, "ReconX_GuidanceOptions.render_end=0.5")
+    refused(host, prompt, "ReconX_SampleViews", "'wan-vace' cannot vary its render share")
+
+
+def test_a_model_patch_beside_another_family_is_refused(host: Host, schemas: Schemas) -> None:
+    prompt = tiny_prompt(UNI3C, schemas)
+    set_input(prompt, schemas, "UNETLoader.unet_name=wan2.1_vace_1.3B_fp16.safetensors")
+    refused(host, prompt, "ReconX_BackboneFromModel", "beside a Wan 2.1 model")
+
+
+def test_missing_prompts_are_told(host: Host, schemas: Schemas) -> None:
+    prompt = tiny_prompt(VACE, schemas)
+    del one(prompt, "ReconX_BackboneFromModel")[1]["inputs"]["negative"]
+    refused(host, prompt, "ReconX_BackboneFromModel", "wan-vace also needs negative")

@@ -1,0 +1,128 @@
+"""The contract of video backbones, checked in the host's own process for one family after another.
+
+The pack is loaded as the host loads it, under another name than tests know the library by; so the
+tests' imports of `reconx` are led to the pack's.
+"""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import traceback
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import torch
+
+from .models import MODELS, tiny_model, tiny_vae
+
+
+class Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports `reconx...` as the pack's library."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        if name.partition(".")[0] == "reconx":
+            return importlib.machinery.ModuleSpec(name, self)
+        return None
+
+    def create_module(self, spec: Any) -> ModuleType:
+        return importlib.import_module(f"reconx_pack.{spec.name}")
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+
+class TinyVision:
+    """Answers as CLIP vision models do, with numbers that tell pictures apart."""
+
+    def encode_image(self, image: torch.Tensor, crop: bool = True) -> SimpleNamespace:
+        level = image.mean()
+        return SimpleNamespace(
+            image_embeds=torch.full((len(image), 1024), float(level)),
+            penultimate_hidden_states=torch.full((1, 257, 1280), float(level)),
+            last_hidden_state=torch.full((1, 729, 1152), float(level)),
+        )
+
+
+def conditioning(name: str, seed: int) -> list[list[Any]]:
+    """What a family's text encoder would give for a prompt of eight tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    width = 1024 if name.startswith(("cosmos", "svd")) else 4096
+    values = {"pooled_output": torch.randn(1, 768, generator=generator)}
+    if name == "ltx":
+        values["attention_mask"] = torch.ones(1, 8, dtype=torch.long)
+    return [[torch.randn(1, 8, width, generator=generator), values]]
+
+
+def tiny_backbone(name: str, **changes: Any) -> Any:
+    """A backbone of a family; changes are of what is connected."""
+    sampling = importlib.import_module("reconx_pack.nodes.sampling")
+    conditions = importlib.import_module("reconx_pack.nodes.conditions")
+    sees = name in ("wan-flf2v", "wan-i2v", "hunyuan-1.5", "svd")
+    models = conditions.HostModels(
+        tiny_model(name),
+        tiny_vae(name),
+        conditioning(name, seed=0),
+        conditioning(name, seed=1),
+        TinyVision() if sees else None,
+    )
+    return sampling.HostBackbone(models._replace(**changes), "euler", "simple")
+
+
+def failures(name: str, scene: Any) -> list[str]:
+    """What a family does not keep of the contract."""
+    from backbone_contract import CHECKS
+
+    raised = [_raised(partial(check, tiny_backbone(name), scene)) for check in CHECKS]
+    return [failure for found in raised for failure in found]
+
+
+def broken_promises(scene: Any, names: list[str]) -> dict[str, list[str]]:
+    """What fails, by family; all families but one that is refused where none are named."""
+    torch.set_num_threads(1)
+    names = names or [name for name in MODELS if name != "wan-camera"]
+    return {name: failures(name, scene) for name in names}
+
+
+def unheld_latents(scene: Any, names: list[str]) -> dict[str, list[str]]:
+    """Families whose latents are not as encoded where pixels are known."""
+    from backbone_contract import DenoisedLatents, Recorder, check_known_latents
+
+    from reconx.video.conditions import make_control_video
+    from reconx.video.latents import known_latents
+
+    def check(name: str) -> None:
+        vae = tiny_vae(name)
+        time, space = vae.temporal_compression_decode(), vae.spacial_compression_encode()
+
+        def denoise(backbone: Any, request: Any) -> DenoisedLatents:
+            backbone.generate_clip(request, Recorder())
+            video = make_control_video(request)
+            known = known_latents(video.known, time_stride=time or 1, space_stride=space)
+            known = known[:, None] if time is None else known[None, None]
+            return DenoisedLatents(vae.decoded, vae.encode(video.frames), known)
+
+        check_known_latents(tiny_backbone(name, vae=vae), scene, denoise)
+
+    return {name: _raised(partial(check, name)) for name in names}
+
+
+def refusals(scene: Any, names: list[str]) -> dict[str, list[str]]:
+    """What is said of models that do not go."""
+    svd = tiny_vae("svd")
+    wrong = {
+        "wan-camera": partial(tiny_backbone, "wan-camera", vae=tiny_vae("wan-t2v")),
+        "no vae": partial(tiny_backbone, "wan-t2v", vae=None),
+        "vae of another model": partial(tiny_backbone, "wan-t2v", vae=tiny_vae("ltx")),
+        "svd without vision": partial(tiny_backbone, "svd", vae=svd, clip_vision=None),
+    }
+    return {name: _raised(make) for name, make in wrong.items()}
+
+
+def _raised(call: Callable[[], Any]) -> list[str]:
+    try:
+        call()
+    except Exception:
+        return [traceback.format_exc(limit=-3)]
+    return []
