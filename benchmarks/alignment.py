@@ -49,7 +49,7 @@ from reconx.ops.projection import unproject_depth
 from reconx.ops.se3 import rotation_angle_degrees
 from reconx.types import Cameras, PairPointmaps
 
-CASES = ((2, 224, 224), (3, 224, 224), (3, 512, 384))
+CASES = ((2, 224, 224), (3, 512, 384))
 """Views, width, height."""
 GROWTH = (4, 8, 16, 32, 64)
 """Views on a ring, each paired with three on both sides (six where there are so many)."""
