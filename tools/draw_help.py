@@ -1,6 +1,6 @@
 """Draw the pictures of the nodes' help pages: what each node does to the sample room.
 
-    python tools/draw_help.py                     all of them, in about three minutes
+    python tools/draw_help.py                     all of them, in some five minutes
     python tools/draw_help.py ReconX_Doctor ...   these alone
 
 Every picture is made by the library's own calls, as the node makes them; the same machine gives the
