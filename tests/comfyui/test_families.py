@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ print(json.dumps(answer))
 
 def in_host(
     comfyui: Path, python: Path, scene: Path, question: str, names: tuple[str, ...]
-) -> dict[str, list[str]]:
+) -> dict[str, Any]:
     """What a function of `tiny_models/contract.py` says of each family."""
     command = [python, "-c", SCRIPT.replace("ASK", question), ROOT, scene, *names]
     run = subprocess.run(command, cwd=comfyui, capture_output=True, text=True)
@@ -61,6 +62,15 @@ def test_known_latents_are_held(comfyui: Path, host_python: Path, scene_file: Pa
     names = ("wan-t2v", "wan-ti2v", "ltx", "svd")
     found = in_host(comfyui, host_python, scene_file, "unheld_latents", names)
     assert found == {name: [] for name in names}
+
+
+@pytest.mark.comfyui
+def test_two_backbones_in_turn_share_the_memory(
+    comfyui: Path, host_python: Path, scene_file: Path
+) -> None:
+    found = in_host(comfyui, host_python, scene_file, "most_in_memory", ("wan-i2v", "wan-flf2v"))
+    assert 0.9 < found["room for one"] <= 1.2
+    assert found["room for both"] > 1.8
 
 
 @pytest.mark.comfyui

@@ -13,6 +13,7 @@ from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import comfy.model_management as management
 import torch
 
 from .models import MODELS, tiny_model, tiny_vae
@@ -106,6 +107,46 @@ def unheld_latents(scene: Any, names: list[str]) -> dict[str, list[str]]:
         check_known_latents(tiny_backbone(name, vae=vae), scene, denoise)
 
     return {name: _raised(partial(check, name)) for name in names}
+
+
+def most_in_memory(scene: Any, names: list[str]) -> dict[str, float]:
+    """The most that lies loaded while two backbones make a clip in turn, in sizes of one network.
+
+    The host unloads nothing to make room on its CPU, which is also where unloaded models lie. So
+    the CPU is shown to it as another device, of little memory.
+    """
+    from backbone_contract import Recorder, generate, request_for
+
+    device = torch.device("cpu", 0)
+
+    def loaded() -> int:
+        held = management.current_loaded_models
+        return sum(one.model_loaded_memory() for one in held if one.device == device)
+
+    class Scales(Recorder):
+        most = 0
+
+        def update(self, done: int, preview: Any = None) -> None:
+            self.most = max(self.most, loaded())
+
+    def most(networks: float) -> float:
+        management.unload_all_models()
+        backbones = [tiny_backbone(name) for name in names]
+        size = max(backbone._models.model.model_size() for backbone in backbones)
+        memory = management.minimum_inference_memory() + networks * size
+
+        def free(device: Any = None, torch_free_too: bool = False) -> Any:
+            left = memory - loaded()
+            return (left, left) if torch_free_too else left
+
+        management.get_free_memory = free
+        scales = Scales()
+        for backbone in backbones:
+            generate(backbone, request_for(backbone, scene), scales)
+        return scales.most / size
+
+    management.get_torch_device = lambda: device
+    return {"room for one": most(1.2), "room for both": most(2.4)}
 
 
 def refusals(scene: Any, names: list[str]) -> dict[str, list[str]]:
