@@ -92,8 +92,6 @@ def _next_place(
     scales = _scale_entries(at.variables)
     if known.fixes_scale:
         b[scales] += at.residuals.loss / len(scales)  # the slope of the unit
-    unit = _mean_scale(at.variables)
-    H, b = H / unit, b / unit
     prior.add_to(H, b, at.variables)
     H, b = _reduce(H, b, columns)
     damping, rigid = at.damping, scales[: 0 if known.fixes_scale else None]
@@ -125,8 +123,9 @@ class _FocalPrior:
         self, H: Float[Tensor, "entry entry"], b: Float[Tensor, " entry"], variables: Variables
     ) -> None:
         entry = PAIR_SIZE * len(variables.pair_scale) + VIEW_SIZE * self.view + VIEW_SIZE - 1
-        H[entry, entry] += self.stiffness
-        b[entry] -= self.stiffness * self._strays(variables)
+        stiffness = self.stiffness * _mean_scale(variables)  # H and b are in the world's units
+        H[entry, entry] += stiffness
+        b[entry] -= stiffness * self._strays(variables)
 
 
 def _columns(known: Known, pairs: int, shared_focal: bool) -> Int[Tensor, " entry"]:
@@ -171,10 +170,10 @@ def _best_step(
 
     The entries in `rigid` keep their sum.
     """
-    diagonal = H.diagonal()
-    damped = H + torch.diag(damping * diagonal)
+    damped = H.clone()
+    damped.diagonal().mul_(1 + damping)
     # Stiffness against a common change; what little is left of that goes afterwards.
-    damped[columns[rigid][:, None], columns[rigid]] += diagonal.max()
+    damped[columns[rigid][:, None], columns[rigid]] += H.diagonal().max()
     factor, failed = torch.linalg.cholesky_ex(damped)
     if failed:
         return torch.full((len(columns),), torch.nan, dtype=torch.float64)
