@@ -15,7 +15,6 @@ import json
 import math
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -47,6 +46,7 @@ from reconx.geometry.align.start import start_from_tree
 from reconx.geometry.align.variables import Variables, complete_prior
 from reconx.ops.projection import unproject_depth
 from reconx.ops.se3 import rotation_angle_degrees
+from reconx.progress import measure_usage
 from reconx.types import Cameras, PairPointmaps
 
 CASES = ((2, 224, 224), (3, 512, 384))
@@ -189,15 +189,14 @@ def grow(views: int, width: int, height: int) -> dict[str, object]:
             yield spent.measure(lambda: next(source))
 
     total = Times()
-    found = total.measure(lambda: align_pairs(stream(), [str(view) for view in range(views)]))
-    # Kilobytes, but bytes on macOS.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with measure_usage() as usage:
+        found = total.measure(lambda: align_pairs(stream(), [str(view) for view in range(views)]))
     return {
         "views": views,
         "pairs": len(edges),
         "size": [width, height],
         "seconds": round(total.seconds[0] - math.fsum(spent.seconds), 2),
-        "peak_memory_mb": round(peak / (1e6 if sys.platform == "darwin" else 1e3)),
+        "peak_memory_mb": round(usage.peak_memory_mb),
         **judge_result(found, cameras, depth),
     }
 

@@ -31,7 +31,7 @@ def _plot(
     for share in (0, 0.25, 0.5, 0.75, 1):
         y = y0 - share * height
         draw.line([(x0, y), (x0 + width, y)], fill=GRID)
-        draw.text((x0 - 8, y), f"{share * most_y:.3g}", INK, font, anchor="rm")
+        draw.text((x0 - 8, y), f"{share * most_y:.0f}", INK, font, anchor="rm")
     spots = [(x0 + row["pairs"] / most_x * width, y0 - row[key] / most_y * height) for row in rows]
     draw.line(spots, fill=LINE, width=2)
     for (x, y), row in zip(spots, rows, strict=True):
