@@ -68,6 +68,16 @@ def scene_from_depth(
         AlignmentFailed: If nothing is known of photo 1.
     """
     _check_same(photos, given)
+    return scene_from_network(photos, given, options, progress)
+
+
+def scene_from_network(
+    photos: Photos, given: GivenDepth, options: GeometryOptions, progress: Progress
+) -> Scene:
+    """As `scene_from_depth`, of depth that surely is that of these photos.
+
+    The depth's sides may be rounded: its pixels are then not quite square.
+    """
     cameras = _cameras(photos, given)
     source = SceneSource(estimator=given.estimator, licence=given.licence)
     cameras, maps = fit_maps(photos, cameras, _trusted(given), options)

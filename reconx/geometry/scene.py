@@ -42,6 +42,21 @@ def undistort_photos(
     return replace(photos, images=images, valid=valid, prior=prior)
 
 
+def undistort_known(photos: Photos) -> Photos:
+    """For networks, which expect pinhole photos: removes distortion where it and K are known."""
+    prior = photos.prior
+    if prior is None or prior.K is None or prior.distortion is None:
+        return photos
+    known = prior.K.isfinite().all(dim=(1, 2)) & prior.distortion.isfinite().all(dim=1)
+    cameras = Cameras(
+        camera_to_world=torch.eye(4).repeat(len(photos), 1, 1),
+        K=torch.where(known[:, None, None], prior.K, torch.eye(3)),
+        width=photos.width,
+        height=photos.height,
+    )
+    return undistort_photos(photos, cameras, torch.where(known[:, None], prior.distortion, 0.0))
+
+
 def geometry_size(photos: Photos, options: GeometryOptions) -> tuple[int, int]:
     """(width, height) of the pointmaps: never larger than the scene's photos."""
     long_side = min(options.geometry_size, options.fit_size)

@@ -12,21 +12,21 @@ from ...checks import check_device
 from ...errors import InputError
 from ...ops.photos import fit_size
 from ...progress import CostEstimate, Progress, run_interruptibly
-from ...types import CameraPrior, Cameras, Photos, Scene, SceneSource
+from ...types import CameraPrior, Photos, Scene, SceneSource
 from ..align.alignment import AlignmentOptions, align_pairs
 from ..depth_maps import DepthMaps
 from ..estimators.base import GeometryOptions
 from ..estimators.pairs import COMPLETE_UP_TO, PAIRS_PER_PHOTO, PairOptions, choose_pairs
 from ..estimators.pairwise import encode_photos, fit_photos, pair_pointmaps, photo_likeness
+from ..estimators.speed import matmul_speed
 from ..given import fit_maps, scene_from_maps
-from ..scene import undistort_photos
+from ..scene import undistort_known
 from .model import Dust3rModel
 
 _MATMUL_SHARE = 0.5
 """Of the speed of a large matrix product: what the network reaches."""
 _DPT_WORK = 14
 """Products per pixel of a DPT head, in squares of its features; counted."""
-_TRIAL_SIDE, _TRIALS = 1024, 3
 _KEPT_BYTES = 16
 """Per pixel and pair: what the aligner keeps of two maps."""
 _VIEW_BYTES = 300
@@ -82,7 +82,9 @@ class Dust3rEstimator:
         count, pixels = len(photos), width * height
         pairs = count * min(count - 1, PAIRS_PER_PHOTO if count > COMPLETE_UP_TO else count)
         encode, decode = _work(self.model, width, height)
-        seconds = (count * encode + pairs * decode) / (_MATMUL_SHARE * _matmul_speed(self.model))
+        seconds = (count * encode + pairs * decode) / (
+            _MATMUL_SHARE * matmul_speed(self.model.network.enc_norm.weight)
+        )
         kept = (_KEPT_BYTES * pairs + _VIEW_BYTES * count) * pixels / 1e6
         return CostEstimate(
             seconds=seconds, megabytes=self.model.batch_megabytes(width, height) + kept
@@ -101,7 +103,7 @@ class Dust3rEstimator:
         """On a thread of its own: one pair may take seconds."""
         if len(photos) < 2:
             raise InputError(f"{len(photos)} photo was given; expected at least 2 of one place.")
-        photos = _undistorted(photos)
+        photos = undistort_known(photos)
         began = time.perf_counter()
         fitted = fit_photos(self.model, photos)
         features = encode_photos(self.model, fitted, progress)
@@ -123,21 +125,6 @@ class Dust3rEstimator:
         maps = DepthMaps(depth=alignment.depth, confidence=alignment.confidence)
         cameras, maps = fit_maps(photos, alignment.cameras, maps, self.options)
         return scene_from_maps(photos, cameras, maps, source, self.options, progress)
-
-
-def _undistorted(photos: Photos) -> Photos:
-    """The network expects pinhole photos; a known distortion is removed where K is known too."""
-    prior = photos.prior
-    if prior is None or prior.K is None or prior.distortion is None:
-        return photos
-    known = prior.K.isfinite().all(dim=(1, 2)) & prior.distortion.isfinite().all(dim=1)
-    cameras = Cameras(
-        camera_to_world=torch.eye(4).repeat(len(photos), 1, 1),
-        K=torch.where(known[:, None, None], prior.K, torch.eye(3)),
-        width=photos.width,
-        height=photos.height,
-    )
-    return undistort_photos(photos, cameras, torch.where(known[:, None], prior.distortion, 0.0))
 
 
 def _known_lenses(photos: Photos) -> tuple[CameraPrior, float]:
@@ -165,15 +152,3 @@ def _work(model: Dust3rModel, width: int, height: int) -> tuple[float, float]:
     if config.dpt is not None:
         decode += 2 * _DPT_WORK * config.dpt.features**2 * width * height
     return encode, decode
-
-
-def _matmul_speed(model: Dust3rModel) -> float:
-    """Operations per second of a matrix product, where and as the network works."""
-    like = model.network.enc_norm.weight
-    matrix = torch.ones(_TRIAL_SIDE, _TRIAL_SIDE, device=like.device, dtype=like.dtype)
-    shortest = torch.inf  # of several: the first use of a device takes longer
-    for _ in range(_TRIALS):
-        began = time.perf_counter()
-        float((matrix @ matrix)[0, 0])  # a number: so that it waits until the device is done
-        shortest = min(shortest, time.perf_counter() - began)
-    return 2 * _TRIAL_SIDE**3 / shortest
