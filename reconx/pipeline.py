@@ -9,9 +9,8 @@ from pathlib import Path
 
 from . import __version__
 from .checks import check_choice, check_device, check_range
-from .errors import InputError
 from .geometry.estimators.base import GeometryEstimator, GeometryOptions
-from .geometry.estimators.registry import make_estimator
+from .geometry.estimators.registry import load_model, make_estimator
 from .photos.loading import PhotoOptions, load_photos
 from .progress import Progress, SilentProgress, StageUsage, measure_usage
 from .splats.fit import FitOptions, fit_gaussians
@@ -218,14 +217,7 @@ def reconstruct(
 def _make_estimator(options: ReconstructOptions) -> GeometryEstimator:
     if options.checkpoint is None:
         return make_estimator(options.estimator, options.geometry)
-    if options.estimator != "dust3r":
-        raise InputError(
-            f"Geometry estimator '{options.estimator}' takes no checkpoint, but "
-            f"'{options.checkpoint}' was given. Leave it out, or choose the estimator dust3r."
-        )
-    from .geometry.dust3r.model import load_dust3r
-
-    model = load_dust3r(options.checkpoint, device=options.device)
+    model = load_model(options.estimator, options.checkpoint, options.device)
     return make_estimator(options.estimator, options.geometry, model=model)
 
 

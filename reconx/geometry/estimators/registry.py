@@ -1,7 +1,10 @@
 """All geometry estimators."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from ...errors import InputError
 from ...parts import PartSpec, load_part
 from .base import GeometryEstimator, GeometryOptions
 
@@ -19,7 +22,24 @@ ESTIMATORS: dict[str, PartSpec] = {
         licence="CC BY-NC-SA 4.0",
         summary="A network that knows rooms and streets; needs a checkpoint, not for commerce.",
     ),
+    "pi3": PartSpec(
+        name="pi3",
+        factory=".geometry.feed_forward.estimator:FeedForwardEstimator",
+        requires=("huggingface_hub", "pi3"),
+        install="pip install huggingface_hub git+https://github.com/yyfz/Pi3",
+        licence="CC BY-NC 4.0",
+        summary="A network that sees all photos at once; needs a checkpoint, not for commerce.",
+    ),
 }
+
+MODELS: dict[str, PartSpec] = {
+    name: replace(ESTIMATORS[name], factory=loader)
+    for name, loader in {
+        "dust3r": ".geometry.dust3r.model:load_dust3r",
+        "pi3": ".geometry.feed_forward.pi3:load_pi3",
+    }.items()
+}
+"""What loads the checkpoints of those estimators that have some: called with path and device."""
 
 RENAMED: dict[str, str] = {}
 
@@ -30,10 +50,34 @@ def make_estimator(name: str, options: GeometryOptions, **own: Any) -> GeometryE
     Args:
         name: As in `ESTIMATORS`.
         options: What every estimator is told.
-        own: What this one alone takes: "dust3r" a `model` and `own` options; "stereo" nothing.
+        own: What this one alone takes: "dust3r" a `model` and `own` options; "pi3" a
+            `model`; "stereo" nothing.
 
     Raises:
         InputError: If the name is unknown, or a model lacks.
         MissingDependency: If its packages are absent.
     """
     return load_part("Geometry estimator", ESTIMATORS, name, RENAMED)(options, **own)
+
+
+def load_model(name: str, checkpoint: str | Path, device: str = "cpu") -> Any:
+    """Load the `model` of a registered estimator that has one.
+
+    Args:
+        name: As in `ESTIMATORS`.
+        checkpoint: The file of its weights.
+        device: Where it will lie.
+
+    Raises:
+        InputError: If the estimator takes no checkpoint, or this one does not fit.
+        MissingDependency: If its packages are absent.
+        WeightsNotFound: If there is no such file.
+        UnsafeCheckpoint: If reading it would run code.
+    """
+    name = RENAMED.get(name, name)
+    if name not in MODELS:
+        raise InputError(
+            f"Geometry estimator '{name}' takes no checkpoint, but '{checkpoint}' was given. Leave "
+            f"it out, or choose one of the estimators {', '.join(MODELS)}."
+        )
+    return load_part("Geometry estimator", MODELS, name, RENAMED)(checkpoint, device=device)

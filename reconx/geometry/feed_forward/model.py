@@ -1,0 +1,94 @@
+"""What every network is that sees all photos at once, and how its weights are read."""
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ...errors import InputError, UnsafeCheckpoint, WeightsNotFound
+from ..depth_maps import GivenDepth
+
+PATCH = 14
+"""Both sides of a photo are multiples of it: such networks start with DINOv2."""
+LONG_SIDE = 518
+"""Long side in pixels of the photos near what they were trained on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedForwardModel:
+    """A loaded network and how its answer is to be read."""
+
+    network: nn.Module
+    """Takes images (1, view, 3, height, width), sRGB in [0, 1]; gives named tensors."""
+    interpret: Callable[[Mapping[str, Tensor]], GivenDepth]
+    """Reads the network's answer, without its first axis, on the CPU."""
+    checkpoint: str
+    """File name of the weights."""
+
+    @torch.no_grad()
+    def predict(self, images: Float[Tensor, "view height width 3"]) -> GivenDepth:
+        """Depth and cameras of all photos, at the size of the images.
+
+        Args:
+            images: sRGB in [0, 1]; sides are multiples of `PATCH`.
+        """
+        device = next(self.network.parameters()).device
+        answer = self.network(images.permute(0, 3, 1, 2)[None].to(device))
+        return self.interpret(
+            {name: part[0].cpu() for name, part in answer.items() if isinstance(part, Tensor)}
+        )
+
+
+def check_file(path: Path, source: str) -> None:
+    """Tell early, before a network of gigabytes is built, that its weights are not there.
+
+    Raises:
+        WeightsNotFound: If there is no such file.
+    """
+    if not path.is_file():
+        raise WeightsNotFound(
+            f"There is no checkpoint '{path}'. Get one from {source} and give its path."
+        )
+
+
+def load_weights(network: nn.Module, path: Path, source: str) -> None:
+    """Fill a network with the weights of a file and make it ready to predict.
+
+    Args:
+        network: Of the package whose weights they are.
+        path: safetensors, or what `torch.save` wrote, read without running anything in it.
+        source: Where people get the file, for error texts.
+
+    Raises:
+        UnsafeCheckpoint: If reading it would run code.
+        InputError: If it is damaged, or holds the weights of another network.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnsafeCheckpoint(
+            f"Checkpoint '{path.name}' is damaged or holds pickled code, which is not loaded. Use "
+            f"the official file: {source}."
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise InputError(
+            f"Checkpoint '{path.name}' cannot be read: it is cut short, damaged or no checkpoint "
+            f"({error}). Download it again from {source}."
+        ) from error
+    try:
+        network.load_state_dict(tensors, assign=True)
+    except (RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"Checkpoint '{path.name}' does not fit: {reason} ... Expected the file from {source}."
+        ) from error
+    network.eval().requires_grad_(False)
