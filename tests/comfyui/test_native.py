@@ -27,6 +27,7 @@ from pathlib import Path
 from tiny_models.files import write_all
 write_all(Path(models))
 """
+BROKEN = "download_that_broke_off.safetensors"
 WIDTH, HEIGHT = 64, 48
 SMALL = (
     "ReconX_LoadPhotos.max_size=256",
@@ -49,14 +50,20 @@ SAMPLERS = {name: "ReconX_SampleViews" for name in (VACE, FIRST_LAST, UNI3C)} | 
 
 
 @pytest.fixture(scope="module")
-def host(
-    comfyui: Path, host_python: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Host]:
-    """A host whose model folders hold tiny files, and the pack of this folder."""
+def tiny_files(comfyui: Path, host_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of model folders that hold tiny files, and one that is cut short."""
     models = tmp_path_factory.mktemp("tiny")
     script = WRITE_FILES.format(tests=str(TINY.parent))
     subprocess.run([host_python, "-c", script, models], cwd=comfyui, check=True)
-    with Host(comfyui, host_python, models=models, packs=(TINY,), cpu=True) as running:
+    whole = models / "diffusion_models" / "wan2.1_vace_1.3B_fp16.safetensors"
+    whole.with_name(BROKEN).write_bytes(whole.read_bytes()[:-1000])
+    return models
+
+
+@pytest.fixture(scope="module")
+def host(comfyui: Path, host_python: Path, tiny_files: Path) -> Iterator[Host]:
+    """A host with the tiny files, and the pack of this folder."""
+    with Host(comfyui, host_python, models=tiny_files, packs=(TINY,), cpu=True) as running:
         yield running
 
 
@@ -89,6 +96,21 @@ def one(prompt: Prompt, kind: str) -> tuple[str, dict[str, Any]]:
     return found
 
 
+def preview_of(prompt: Prompt, kind: str) -> str:
+    """The node that shows the frames of views."""
+    views, _ = one(prompt, kind)
+    return next(id for id, node in prompt.items() if node["inputs"].get("images") == [views, 1])
+
+
+def film_alone(prompt: Prompt, schemas: Schemas) -> str:
+    """Leave away what is shown and saved besides the frames; gives the node that shows them."""
+    preview = preview_of(prompt, "ReconX_SampleViews")
+    for id, node in list(prompt.items()):
+        if id != preview and schemas[node["class_type"]]["output_node"]:
+            del prompt[id]
+    return preview
+
+
 def run(host: Host, prompt: Prompt) -> Outcome:
     outcome = host.run(prompt, timeout=600)
     assert outcome.status == "success", outcome.error
@@ -105,9 +127,7 @@ def test_a_shipped_workflow_runs_from_photos_to_splat(
     (splat,) = (path for path in host.files(outcome.outputs[saver]) if path.suffix == ".ply")
     assert len(read_gaussians_ply(splat)) > 1000
     views = "ReconX_JoinViews" if name == SPLIT else "ReconX_SampleViews"
-    sampled, _ = one(prompt, views)
-    shown = next(id for id, node in prompt.items() if node["inputs"].get("images") == [sampled, 1])
-    frames = host.files(outcome.outputs[shown])
+    frames = host.files(outcome.outputs[preview_of(prompt, views)])
     assert len(frames) == 9
     with Image.open(frames[0]) as frame:
         assert frame.size == (WIDTH, HEIGHT)
@@ -159,3 +179,23 @@ def test_missing_prompts_are_told(host: Host, schemas: Schemas) -> None:
     prompt = tiny_prompt(VACE, schemas)
     del one(prompt, "ReconX_BackboneFromModel")[1]["inputs"]["negative"]
     refused(host, prompt, "ReconX_BackboneFromModel", "wan-vace also needs negative")
+
+
+def test_a_truncated_file_is_told(host: Host, schemas: Schemas) -> None:
+    prompt = tiny_prompt(VACE, schemas)
+    set_input(prompt, schemas, f"UNETLoader.unet_name={BROKEN}")
+    refused(host, prompt, "UNETLoader", "incomplete metadata, file not fully covered")
+
+
+def test_a_path_too_short_for_its_photos_is_refused(host: Host, schemas: Schemas) -> None:
+    prompt = tiny_prompt(VACE, schemas)
+    set_input(prompt, schemas, "ReconX_CameraPath.frames=1")
+    refused(host, prompt, "ReconX_CameraPath", "cannot pass through 3 cameras")
+
+
+def test_one_frame_of_a_move_is_made(host: Host, schemas: Schemas) -> None:
+    prompt = tiny_prompt(VACE, schemas)
+    for change in ("ReconX_CameraPath.kind=dolly", "ReconX_CameraPath.frames=1"):
+        set_input(prompt, schemas, change)
+    frames = film_alone(prompt, schemas)
+    assert len(host.files(run(host, prompt).outputs[frames])) == 1
