@@ -85,7 +85,8 @@ class FeedForwardEstimator:
         task = progress.start("looking at all photos", 1)
         given = self.model.predict(resize_photos(photos, *_network_size(photos)).images)
         task.update(1)
-        if photos.prior is not None and photos.prior.K is not None:
+        prior = photos.prior
+        if prior is not None and prior.K is not None and bool(prior.K.isfinite().all((1, 2)).any()):
             logger.info("%s finds focal lengths of its own; known ones go unused", given.estimator)
         scene = scene_from_network(photos, given, self.options, progress)
         source = replace(
