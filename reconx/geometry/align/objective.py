@@ -109,7 +109,7 @@ def _median_depth(
 
 
 def linearise(
-    samples: Samples, known: Known, variables: Variables, here: Residuals
+    samples: Samples, variables: Variables, here: Residuals
 ) -> tuple[Float[Tensor, "entry entry"], Float[Tensor, " entry"]]:
     """The least squares model of the objective around some variables, depths eliminated.
 
@@ -130,7 +130,7 @@ def linearise(
     )
     # Every row of the Jacobian is linear in ten numbers per sample, so their second moments are
     # all that has to be summed over the samples.
-    features = _features(known, variables, here, samples)
+    features = _features(samples, variables, here)
     weighted = (features * weights[..., None]).mT
     linear = _jacobian_of_features().to(features)
     outer = torch.einsum("kai,laj->klij", linear, linear).reshape(-1, OWN_SIZE * OWN_SIZE)
@@ -144,7 +144,7 @@ def linearise(
 
 
 def _features(
-    known: Known, variables: Variables, here: Residuals, samples: Samples
+    samples: Samples, variables: Variables, here: Residuals
 ) -> Float[Tensor, "observation sample 10"]:
     """What the Jacobian is made of.
 

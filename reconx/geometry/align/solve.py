@@ -88,7 +88,7 @@ def _next_place(
     samples: Samples, known: Known, prior: "_FocalPrior", columns: Int[Tensor, " entry"], at: _Place
 ) -> _Place | None:
     """Go one step downhill, the shorter the less the model can be trusted; None at the bottom."""
-    H, b = linearise(samples, known, at.variables, at.residuals)
+    H, b = linearise(samples, at.variables, at.residuals)
     scales = _scale_entries(at.variables)
     if known.fixes_scale:
         b[scales] += at.residuals.loss / len(scales)  # the slope of the unit

@@ -78,7 +78,7 @@ def test_slope_is_the_derivative(problem, monkeypatch):
     # Without the floor under small distances, reweighted squares have the slope of distances.
     monkeypatch.setattr("reconx.geometry.align.registration.FLOOR", 0.0)
     here = evaluate(samples, known, start, rounds=300)
-    _, b = linearise(samples, known, start, here)
+    _, b = linearise(samples, start, here)
     # Every kind of entry, of one pair and of one view (the pairs' entries come first).
     for entry in (*range(14, 21), *range(7 * 6 + 7, 7 * 6 + 14)):
         step = torch.zeros_like(b)
@@ -94,7 +94,7 @@ def test_slope_is_the_derivative(problem, monkeypatch):
 
 def test_model_is_blind_to_a_common_motion(problem):
     _, known, samples, start = problem
-    H, b = linearise(samples, known, start, evaluate(samples, known, start, rounds=100))
+    H, b = linearise(samples, start, evaluate(samples, known, start, rounds=100))
     # All pairs and cameras shifted alike.
     shift = torch.zeros(len(b), dtype=torch.float64)
     shift[3::7] = 1.0
