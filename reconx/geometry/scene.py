@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import AlignmentFailed
-from ..ops.image import undistort_image
+from ..ops.distortion import radial_lenses, undistort_photos
 from ..ops.photos import fit_size, resize_photos
 from ..ops.projection import unproject_depth
 from ..ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points, fit_sim3_to_cameras
@@ -18,28 +18,6 @@ from .upright import estimate_up, stand_upright
 
 SIZE_MULTIPLE = 8
 """Sides of pictures and pointmaps; stereo's pyramid halves them without a rest."""
-
-
-def undistort_photos(
-    photos: Photos, cameras: Cameras, distortion: Float[Tensor, "view 2"]
-) -> Photos:
-    """The photos as pinhole cameras would have taken them, at the same size and K.
-
-    `valid` loses the border that the lens did not see. `to_original` keeps leading to the
-    original's frame, where it is exact but for the distortion.
-    """
-    if not distortion.any():
-        return photos
-    images, valid = photos.images.clone(), photos.valid.clone()
-    for view in range(len(photos)):
-        images[view], inside = undistort_image(photos.images[view], cameras[view], distortion[view])
-        mask = photos.valid[view, ..., None].float()
-        known, _ = undistort_image(mask, cameras[view], distortion[view])
-        valid[view] = inside & (known[..., 0] > 0.999)
-    prior = photos.prior
-    if prior is not None:
-        prior = replace(prior, distortion=None)
-    return replace(photos, images=images, valid=valid, prior=prior)
 
 
 def undistort_known(photos: Photos) -> Photos:
@@ -54,7 +32,8 @@ def undistort_known(photos: Photos) -> Photos:
         width=photos.width,
         height=photos.height,
     )
-    return undistort_photos(photos, cameras, torch.where(known[:, None], prior.distortion, 0.0))
+    distortion = torch.where(known[:, None], prior.distortion, 0.0)
+    return undistort_photos(photos, cameras, radial_lenses(distortion))
 
 
 def geometry_size(photos: Photos, options: GeometryOptions) -> tuple[int, int]:

@@ -1,12 +1,9 @@
-"""Pictures and their masks: resampling, undistortion, morphology."""
+"""Pictures and their masks: resampling, morphology."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
-
-from ..types import Cameras
-from .projection import camera_rays, sample_image
 
 
 def luminance(image: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
@@ -34,54 +31,6 @@ def resize_masks(
 ) -> Bool[Tensor, "view h w"]:
     """Resample; a pixel stays true only where all that it covers is true."""
     return resize_images(masks[..., None].float(), width, height)[..., 0] > 0.999
-
-
-def distort_points(
-    points: Float[Tensor, "*batch 2"], distortion: Float[Tensor, "2"]
-) -> Float[Tensor, "*batch 2"]:
-    """Apply radial distortion k1, k2 to normalised image coordinates."""
-    radius2 = points.square().sum(-1, keepdim=True)
-    return points * (1 + distortion[0] * radius2 + distortion[1] * radius2.square())
-
-
-def undistort_points(
-    points: Float[Tensor, "*batch 2"], distortion: Float[Tensor, "2"]
-) -> Float[Tensor, "*batch 2"]:
-    """Invert `distort_points` by fixed-point iteration; converges for mild lenses."""
-    undistorted = points
-    for _ in range(20):
-        radius2 = undistorted.square().sum(-1, keepdim=True)
-        undistorted = points / (1 + distortion[0] * radius2 + distortion[1] * radius2.square())
-    return undistorted
-
-
-def undistort_image(
-    image: Float[Tensor, "height width channel"],
-    camera: Cameras,
-    distortion: Float[Tensor, "2"],
-) -> tuple[Float[Tensor, "height width channel"], Bool[Tensor, "height width"]]:
-    """Resample a distorted photo into the pinhole camera that shares its K and size.
-
-    Args:
-        image: The photo as captured.
-        camera: One pinhole camera.
-        distortion: Radial k1, k2.
-
-    Returns:
-        The picture, and true where it comes from inside the photo.
-    """
-    rays = camera_rays(camera)[0, ..., :2]
-    distorted = distort_points(rays, distortion)
-    K = camera.K[0]
-    pixels = distorted @ K[:2, :2].mT + K[:2, 2]
-    half = 0.5  # a position within half a pixel of the border has only one side to interpolate from
-    inside = (
-        (pixels[..., 0] >= half)
-        & (pixels[..., 0] <= camera.width - half)
-        & (pixels[..., 1] >= half)
-        & (pixels[..., 1] <= camera.height - half)
-    )
-    return sample_image(image, pixels, mode="bicubic").clamp(0, 1), inside
 
 
 def dilate(

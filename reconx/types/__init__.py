@@ -13,7 +13,7 @@ Conventions, stated once:
 - All tensors lie on the CPU and are never mutated; a stage moves what it needs to its device.
 """
 
-from .cameras import CameraPrior, Cameras
+from .cameras import CameraPrior, Cameras, LensDistortion
 from .gaussians import FitResult, Gaussians
 from .photos import Photos
 from .scene import CONFIDENT, FILLED, PairPointmaps, Scene, SceneSource
@@ -28,6 +28,7 @@ __all__ = [
     "Cameras",
     "FitResult",
     "Gaussians",
+    "LensDistortion",
     "PairPointmaps",
     "Photos",
     "PointRenders",

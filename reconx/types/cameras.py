@@ -89,6 +89,29 @@ class Cameras:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LensDistortion:
+    """How a lens bends what a pinhole camera would see; none by default.
+
+    OpenCV's models on normalised coordinates (docs.opencv.org, modules calib3d and fisheye), of
+    which COLMAP's and nerfstudio's are cases.
+    """
+
+    radial: tuple[float, ...] = ()
+    """k1, k2, ...: the radius is multiplied by 1 + k1 r^2 + k2 r^4 + ..."""
+    divisor: tuple[float, ...] = ()
+    """And divided by the like polynomial: k4, k5, k6 of OpenCV's rational model."""
+    tangential: tuple[float, float] = (0.0, 0.0)
+    """p1, p2: what a lens that is not parallel to the sensor adds."""
+    fisheye: bool = False
+    """Whether the angle to the axis takes the place of the radius (equidistant, no tangential)."""
+
+    @property
+    def bends(self) -> bool:
+        """Whether it changes anything."""
+        return self.fisheye or any((*self.radial, *self.divisor, *self.tangential))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CameraPrior:
     """What is known of the cameras before geometry runs: each part optional, NaN = unknown."""
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from reconx.errors import InputError
-from reconx.ops.image import close_gaps, distort_points, resize_images, undistort_image
-from reconx.ops.image import undistort_points as undistort
+from reconx.ops.image import close_gaps, resize_images
 from reconx.ops.metrics import psnr, ssim, ssim_map
 from reconx.ops.photos import fit_size, resize_photos, select_photos
 from reconx.ops.projection import (
@@ -55,31 +54,6 @@ def test_resized_camera_sees_the_same_directions(camera: Cameras) -> None:
         project_points(point, c.viewmats[0], c.K[0]) for c in (camera, small)
     )
     torch.testing.assert_close(small_pixel, large_pixel / 2)
-
-
-def test_undistorted_points_distort_back() -> None:
-    points = torch.rand(100, 2, generator=torch.Generator().manual_seed(0)) - 0.5
-    distortion = torch.tensor([-0.15, 0.03])
-    there = undistort(distort_points(points, distortion), distortion)
-    torch.testing.assert_close(there, points, atol=1e-5, rtol=0)
-
-
-def test_undistortion_straightens_a_ramp(camera: Cameras) -> None:
-    distortion = torch.tensor([-0.2, 0.0])
-    # A photo whose colour is the undistorted x coordinate of what each pixel sees.
-    normalised = (pixel_centres(64, 48) - camera.K[0, :2, 2]) / camera.K[0].diagonal()[:2]
-    photo = (undistort(normalised, distortion)[..., :1] + 1) / 2
-    image, inside = undistort_image(photo.expand(-1, -1, 3).contiguous(), camera, distortion)
-    expected = (normalised[..., 0] + 1) / 2
-    torch.testing.assert_close(image[..., 0][inside], expected[inside], atol=2e-3, rtol=0)
-    assert inside.float().mean() > 0.8
-
-
-def test_no_distortion_changes_nothing(camera: Cameras) -> None:
-    photo = torch.rand(48, 64, 3, generator=torch.Generator().manual_seed(0))
-    image, inside = undistort_image(photo, camera, torch.zeros(2))
-    torch.testing.assert_close(image[1:-1, 1:-1], photo[1:-1, 1:-1], atol=1e-3, rtol=0)
-    assert inside.all()
 
 
 def test_closing_fills_cracks_and_keeps_large_gaps() -> None:

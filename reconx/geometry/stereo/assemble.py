@@ -6,13 +6,14 @@ Owns the order of the steps and what is said to the user of the result.
 import logging
 import time
 
+from ...ops.distortion import radial_lenses, undistort_photos
 from ...ops.photos import resize_photos, select_photos
 from ...progress import Progress
 from ...types import CONFIDENT, Photos, Scene, SceneSource
 from ..depth_maps import DepthMaps
 from ..estimators.base import GeometryOptions
 from ..fill import fill_depth
-from ..scene import geometry_size, make_scene, undistort_photos
+from ..scene import geometry_size, make_scene
 from .dense import StereoInput, estimate_depth
 from .neighbours import choose_sources, sparse_depths
 from .sparse import SparseReconstruction
@@ -41,7 +42,7 @@ def assemble_scene(
     """
     began = time.perf_counter()
     selected = select_photos(photos, list(sparse.photo_index))
-    selected = undistort_photos(selected, sparse.cameras, sparse.distortion)
+    selected = undistort_photos(selected, sparse.cameras, radial_lenses(sparse.distortion))
     width, height = geometry_size(photos, options)
     small = resize_photos(selected, width, height)
     cameras = sparse.cameras.resized(width, height)
