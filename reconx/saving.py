@@ -22,10 +22,11 @@ from .export.nerfstudio import read_transforms, write_posed_photos
 from .export.ply import read_gaussians_ply, write_gaussians_ply, write_points_ply
 from .export.posed import PosedPhotos
 from .export.scene_file import read_scene_file, write_scene_file
+from .ops.distortion import undistort_photos
 from .ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
 from .photos.loading import PhotoOptions, load_photos
 from .render.cloud import scene_cloud
-from .types import CameraPrior, Gaussians, Photos, Scene
+from .types import CameraPrior, Cameras, Gaussians, Photos, Scene
 
 logger = logging.getLogger("reconx")
 
@@ -170,6 +171,7 @@ def _read_posed(folder: Path) -> PosedPhotos:
 
 
 def _load_posed(posed: PosedPhotos, options: PhotoOptions) -> Photos:
+    """The photos as their pinhole cameras would have taken them."""
     photos = load_photos(posed.paths, options=replace(options, masks=posed.masks))
     for name, size, camera in zip(photos.names, photos.original_sizes, posed.cameras, strict=True):
         if size != (camera.width, camera.height):
@@ -179,6 +181,9 @@ def _load_posed(posed: PosedPhotos, options: PhotoOptions) -> Photos:
             )
     K = torch.linalg.inv(photos.to_original) @ torch.cat([camera.K for camera in posed.cameras])
     poses = torch.cat([camera.camera_to_world for camera in posed.cameras])
+    if posed.lenses is not None and posed.distorted:
+        cameras = Cameras(camera_to_world=poses, K=K, width=photos.width, height=photos.height)
+        photos = undistort_photos(photos, cameras, posed.lenses)
     return _with_cameras(photos, K, poses)
 
 

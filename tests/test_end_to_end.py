@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from reconx.cli import main
+from reconx.errors import InputError
 from reconx.evaluation.protocol import evaluate_split
 from reconx.evaluation.report import save_evaluation
 from reconx.export.nerfstudio import read_transforms
@@ -134,3 +135,12 @@ def test_unseen_views_of_the_room(tmp_path: Path) -> None:
         product.mean("psnr"), abs=1e-3
     )
     assert (tmp_path / "evaluation.png").stat().st_size > 10_000
+
+
+def test_bent_photos_are_not_scored(tmp_path: Path) -> None:
+    document = json.loads((ROOM / "transforms.json").read_text(encoding="utf-8"))
+    bent = json.dumps({**document, "camera_model": "OPENCV", "k1": 0.1})
+    (tmp_path / "transforms.json").write_text(bent, encoding="utf-8")
+    shutil.copy(ROOM / "splits.json", tmp_path)
+    with pytest.raises(InputError, match="have lens distortion; expected none, .* Undistort them"):
+        evaluate_split(tmp_path, "two", options=ReconstructOptions())

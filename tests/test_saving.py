@@ -1,5 +1,6 @@
 """Saved scenes come back, and folders of other programs give photos with known cameras."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,18 +10,20 @@ from PIL import Image
 from torch.nn import functional
 
 from reconx.errors import InputError
-from reconx.export.nerfstudio import read_transforms
+from reconx.export.colmap import write_colmap
+from reconx.export.nerfstudio import read_transforms, write_posed_photos
 from reconx.export.ply import read_points_ply
 from reconx.export.posed import read_depth
 from reconx.geometry.estimators.base import GeometryOptions
 from reconx.geometry.estimators.registry import make_estimator
 from reconx.ops.photos import select_photos
+from reconx.ops.projection import inside_image, pixel_centres, sample_image
 from reconx.ops.se3 import so3_exp
 from reconx.ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
-from reconx.photos.loading import PhotoOptions
+from reconx.photos.loading import PhotoOptions, load_photos
 from reconx.progress import SilentProgress
 from reconx.saving import FORMATS, find_scenes, load_scene, save_scene
-from reconx.types import Gaussians, Photos, Scene, Sim3
+from reconx.types import Cameras, Gaussians, Photos, Scene, Sim3
 
 ROOM = Path(__file__).resolve().parents[1] / "assets" / "sample-room"
 
@@ -103,14 +106,76 @@ def test_geometry_keeps_the_cameras_of_a_folder(tmp_path: Path) -> None:
     (folder / "scene.safetensors").unlink()
     again = load_scene(folder).photos
     assert_given(build(again), photos)
+    assert depth_error(built) < 0.02
+
+
+@pytest.mark.parametrize("format", ["nerfstudio", "colmap"])
+def test_photos_with_lens_distortion_are_measured_with_true_cameras(
+    tmp_path: Path, format: str
+) -> None:
+    pinhole = load_scene(ROOM, options=PhotoOptions(max_size=320)).photos
+    write_bent_room(tmp_path, pinhole, format)
+    photos = load_scene(tmp_path).photos
+    assert photos.prior is not None
+    assert pinhole.prior is not None
+    torch.testing.assert_close(photos.prior.K, pinhole.prior.K)
+    torch.testing.assert_close(photos.prior.camera_to_world, pinhole.prior.camera_to_world)
+    bent = load_photos([tmp_path / "images" / name for name in photos.names])
+    left, before = (
+        float((shown - pinhole.images).abs()[photos.valid].mean())
+        for shown in (photos.images, bent.images)
+    )
+    assert left < 0.3 * before
+    assert 0.9 < float(photos.valid.float().mean()) < 1
+    built = build(photos)
+    assert_given(built, pinhole)
+    assert depth_error(built) < 0.02
+
+
+def write_bent_room(folder: Path, pinhole: Photos, format: str) -> None:
+    """The sample room as a lens of COLMAP's model OPENCV takes it, with that lens written down."""
+    import pycolmap
+
+    assert pinhole.prior is not None
+    assert pinhole.prior.K is not None
+    assert pinhole.prior.camera_to_world is not None
+    width, height = pinhole.width, pinhole.height
+    fx, fy, cx, cy = (float(pinhole.prior.K[0, i, j]) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    bent = {"k1": -0.15, "k2": 0.03, "p1": 0.004, "p2": -0.006}
+    lens = pycolmap.Camera(
+        model="OPENCV", width=width, height=height, params=[fx, fy, cx, cy, *bent.values()]
+    )
+    rays = lens.cam_from_img(pixel_centres(width, height).double().flatten(0, 1).numpy())
+    pixels = torch.from_numpy(rays).float() * torch.tensor([fx, fy]) + torch.tensor([cx, cy])
+    pixels = pixels.reshape(height, width, 2)
+    cameras = Cameras(
+        camera_to_world=pinhole.prior.camera_to_world, K=pinhole.prior.K, width=width, height=height
+    )
+    images = torch.stack([sample_image(image, pixels, mode="bicubic") for image in pinhole.images])
+    valid = inside_image(pixels, width, height).expand_as(pinhole.valid)
+    photos = replace(pinhole, images=images.clamp(0, 1), valid=valid)
+    if format == "nerfstudio":
+        write_posed_photos(folder, photos, cameras)
+        path = folder / "transforms.json"
+        document = {**json.loads(path.read_text(encoding="utf-8")), "camera_model": "OPENCV"}
+        path.write_text(json.dumps({**document, **bent}), encoding="utf-8")
+        return
+    write_colmap(folder, photos, cameras, torch.zeros(1, 3), torch.zeros(1, 3))
+    model = pycolmap.Reconstruction(folder / "sparse" / "0")
+    for camera in model.cameras.values():
+        camera.model, camera.params = lens.model, lens.params
+    model.write(folder / "sparse" / "0")
+
+
+def depth_error(built: Scene) -> float:
+    """Of the first photo of the sample room: the median share by which its depth in metres errs."""
     truth = read_transforms(ROOM)
-    index = truth.names.index(photos.names[0])
-    metres = read_depth(truth, index)[None]
+    metres = read_depth(truth, truth.names.index(built.photos.names[0]))[None]
     seen = built.measured[0]
     height, width = seen.shape
     metres = functional.interpolate(metres[None], (height, width), mode="nearest-exact")[0, 0]
     found = built.points[0, ..., 2] * built.world_from_scene.scale
-    assert float((found / metres - 1)[seen].abs().median()) < 0.02
+    return float((found / metres - 1)[seen].abs().median())
 
 
 def build(photos: Photos) -> Scene:

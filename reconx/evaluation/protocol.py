@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..checks import check_choice
+from ..errors import InputError
 from ..export.nerfstudio import read_splits, read_transforms
 from ..export.posed import PosedPhotos, read_depth
 from ..ops.metrics import psnr, ssim
@@ -60,6 +61,11 @@ def evaluate_split(
     splits = read_splits(folder)
     check_choice("Split", split, tuple(splits))
     posed = read_transforms(folder)
+    if posed.distorted:
+        raise InputError(
+            f"Photos in '{folder}' have lens distortion; expected none, for what is rendered has "
+            "none to compare with them. Undistort them first."
+        )
     context, targets = splits[split].context, splits[split].targets
     for name in (*context, *targets):
         check_choice(f"Photo of split '{split}'", name, posed.names)

@@ -21,13 +21,12 @@ from ..checks import check_shape
 from ..errors import InputError
 from ..ops.quaternion import matrix_to_quaternion, quaternion_to_matrix
 from ..ops.se3 import invert_pose
-from ..types import Cameras, Photos
+from ..types import Cameras, LensDistortion, Photos
 from .atomic import replacing
+from .lens_models import LENS_MODELS, lens_distortion
 from .posed import PosedPhotos, write_photos
 
-_MODELS = {"SIMPLE_PINHOLE": 3, "PINHOLE": 4}
-"""COLMAP's camera models without distortion, in the order of their numbers in binary files, and how
-many parameters each has: one or two focal lengths, then the principal point."""
+_NAMES = {model.number: name for name, model in LENS_MODELS.items()}
 _COUNT = struct.Struct("<Q")
 _CAMERA = struct.Struct("<IiQQ")  # number, model, width, height
 _IMAGE = struct.Struct("<I7dI")  # number, qw qx qy qz, tx ty tz, camera
@@ -40,9 +39,15 @@ _T = TypeVar("_T")
 
 
 class _Camera(NamedTuple):
+    model: str
     width: int
     height: int
     parameters: tuple[float, ...]
+
+    @property
+    def named(self) -> dict[str, float]:
+        """The parameters by their names."""
+        return dict(zip(LENS_MODELS[self.model].parameters, self.parameters, strict=True))
 
 
 class _Image(NamedTuple):
@@ -92,7 +97,7 @@ def write_colmap(
     camera_rows, image_rows = [], []
     for number, (path, camera) in enumerate(zip(posed.paths, posed.cameras, strict=True), start=1):
         K = camera.K[0].tolist()
-        pinhole = list(_MODELS).index("PINHOLE")
+        pinhole = LENS_MODELS["PINHOLE"].number
         camera_rows.append(_CAMERA.pack(number, pinhole, camera.width, camera.height))
         camera_rows.append(struct.pack("<4d", K[0][0], K[1][1], K[0][2], K[1][2]))
         viewmat = invert_pose(camera.camera_to_world[0].double())
@@ -133,7 +138,7 @@ def read_colmap(folder: str | Path) -> ColmapModel:
     Masks count if every photo has one, named `<file name>.png`.
 
     Raises:
-        InputError: If a file is missing, cut short or no COLMAP file, or a camera is no pinhole.
+        InputError: If a file is missing, cut short or no COLMAP file, or a lens model is unknown.
     """
     folder = Path(folder)
     model = find_colmap_model(folder)
@@ -151,11 +156,13 @@ def read_colmap(folder: str | Path) -> ColmapModel:
         images = _read(model / "images.txt", _images_of_text)
         points = _read(model / "points3D.txt", _points_of_text)
     posed = [images[number] for number in sorted(images)]
+    taken = [(_camera_of(model, cameras, image), image) for image in posed]
     masks = tuple(folder / "masks" / f"{image.name}.png" for image in posed)
     return ColmapModel(
         posed=PosedPhotos(
             paths=tuple(folder / "images" / image.name for image in posed),
-            cameras=tuple(_as_camera(model, cameras, image) for image in posed),
+            cameras=tuple(_as_pinhole(camera, image) for camera, image in taken),
+            lenses=tuple(_as_lens(camera) for camera, _ in taken),
             masks=masks if all(path.is_file() for path in masks) else None,
         ),
         points=torch.from_numpy(points[:, :3].astype(np.float32)),
@@ -178,28 +185,38 @@ def _read(path: Path, decode: Callable[[bytes], _T]) -> _T:
         ) from error
 
 
-def _as_camera(model: Path, cameras: dict[int, _Camera], image: _Image) -> Cameras:
+def _camera_of(model: Path, cameras: dict[int, _Camera], image: _Image) -> _Camera:
     if image.camera not in cameras:
         raise InputError(
             f"'{model}': image '{image.name}' has camera {image.camera}, which is missing."
         )
-    width, height, (*focal, cx, cy) = cameras[image.camera]
+    return cameras[image.camera]
+
+
+def _as_pinhole(camera: _Camera, image: _Image) -> Cameras:
+    """The camera without its distortion."""
+    named = camera.named
+    fx, fy = (named.get(name, named.get("f")) for name in ("fx", "fy"))
     pose = torch.eye(4, dtype=torch.float64)
     pose[:3, :3] = quaternion_to_matrix(torch.tensor(image.pose[:4], dtype=torch.float64))
     pose[:3, 3] = torch.tensor(image.pose[4:], dtype=torch.float64)
     return Cameras(
         camera_to_world=invert_pose(pose).float()[None],
-        K=torch.tensor([[[focal[0], 0, cx], [0, focal[-1], cy], [0, 0, 1]]]),
-        width=width,
-        height=height,
+        K=torch.tensor([[[fx, 0, named["cx"]], [0, fy, named["cy"]], [0, 0, 1]]]),
+        width=camera.width,
+        height=camera.height,
     )
 
 
+def _as_lens(camera: _Camera) -> LensDistortion:
+    return lens_distortion(camera.named, fisheye="FISHEYE" in camera.model)
+
+
 def _check_model(camera: int, model: str) -> None:
-    if model not in _MODELS:
+    if model not in LENS_MODELS:
         raise InputError(
-            f"camera {camera} has lens model {model}; expected {' or '.join(_MODELS)}, without "
-            "distortion. Undistort the photos first, with colmap image_undistorter."
+            f"camera {camera} has lens model {model}; expected one of {', '.join(LENS_MODELS)}. "
+            "Undistort the photos first, with colmap image_undistorter."
         )
 
 
@@ -208,10 +225,11 @@ def _cameras_of_bytes(content: bytes) -> dict[int, _Camera]:
     cameras, at = {}, _COUNT.size
     for _ in range(count):
         number, model, width, height = _CAMERA.unpack_from(content, at)
-        name = dict(enumerate(_MODELS)).get(model, str(model))
+        name = _NAMES.get(model, str(model))
         _check_model(number, name)
-        parameters = struct.unpack_from(f"<{_MODELS[name]}d", content, at + _CAMERA.size)
-        cameras[number] = _Camera(width, height, parameters)
+        count = len(LENS_MODELS[name].parameters)
+        parameters = struct.unpack_from(f"<{count}d", content, at + _CAMERA.size)
+        cameras[number] = _Camera(name, width, height, parameters)
         at += _CAMERA.size + 8 * len(parameters)
     return cameras
 
@@ -248,9 +266,10 @@ def _cameras_of_text(content: bytes) -> dict[int, _Camera]:
     for line in _lines(content):
         number, model, width, height, *parameters = line.split()
         _check_model(int(number), model)
-        if len(parameters) != _MODELS[model]:
+        if len(parameters) != len(LENS_MODELS[model].parameters):
             raise ValueError(f"camera {number} has {len(parameters)} parameters")
-        cameras[int(number)] = _Camera(int(width), int(height), tuple(map(float, parameters)))
+        numbers = tuple(map(float, parameters))
+        cameras[int(number)] = _Camera(model, int(width), int(height), numbers)
     return cameras
 
 

@@ -17,11 +17,15 @@ from torch import Tensor
 
 from ..checks import check_shape
 from ..errors import InputError
-from ..types import Cameras, Photos
+from ..types import Cameras, LensDistortion, Photos
 from .atomic import write_text
+from .lens_models import lens_distortion
 from .posed import PosedPhotos, write_photos
 
 _DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
+_PERSPECTIVE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "RADIAL", "SIMPLE_RADIAL")
+"""nerfstudio reads all of them alike: what a frame does not name is 0."""
+_FISHEYE = "OPENCV_FISHEYE"
 _OPENGL_AXES = torch.tensor([1.0, -1.0, -1.0, 1.0])
 """Flips Y and Z of a camera's own axes: from OpenCV to OpenGL, and back."""
 
@@ -96,8 +100,7 @@ def read_transforms(path: str | Path) -> PosedPhotos:
 
     Raises:
         InputError: If the file is missing or no such file, or a value is missing or wrong; the
-            text names the frame and the key. Lens distortion is refused: expected are pinhole
-            photos.
+            text names the frame and the key.
     """
     path = Path(path)
     path = path / "transforms.json" if path.is_dir() else path
@@ -105,16 +108,19 @@ def read_transforms(path: str | Path) -> PosedPhotos:
     frames = document.get("frames")
     if not isinstance(frames, list) or not frames:
         raise InputError(f"'{path}' has no list 'frames'; expected nerfstudio's transforms.json.")
-    paths, cameras = [], []
+    paths, cameras, lenses = [], [], []
     for index, frame in enumerate(frames):
         if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
             raise InputError(f"'{path}', frame {index}: 'file_path' is missing; expected a file.")
         place = f"'{path}', frame {index} ({frame['file_path']})"
         paths.append(path.parent / frame["file_path"])
-        cameras.append(_read_camera(place, {**document, **frame}))
+        values = {**document, **frame}
+        cameras.append(_read_camera(place, values))
+        lenses.append(_read_lens(place, values))
     return PosedPhotos(
         paths=tuple(paths),
         cameras=tuple(cameras),
+        lenses=tuple(lenses),
         masks=_read_files(path, frames, "mask_path"),
         depths=_read_files(path, frames, "depth_file_path"),
         depth_unit=float(document.get("depth_unit_scale_factor", 0.001)),
@@ -175,35 +181,50 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_camera(place: str, values: Mapping[str, Any]) -> Cameras:
     """One camera from a frame's values over the document's."""
-    distorted = [key for key in _DISTORTION if values.get(key)]
-    if distorted:
-        raise InputError(
-            f"{place}: lens distortion '{distorted[0]}' is {values[distorted[0]]}; expected none. "
-            "Undistort the photos first."
-        )
-
-    def number(key: str, *, positive: bool = False) -> float:
-        value = values.get(key)
-        if (
-            not isinstance(value, int | float)
-            or not math.isfinite(value)
-            or (positive and value <= 0)
-        ):
-            raise InputError(
-                f"{place}: '{key}' is {'missing' if value is None else value}; expected a "
-                f"{'positive ' if positive else ''}number."
-            )
-        return float(value)
-
-    fl_x = number("fl_x", positive=True)
-    fl_y = number("fl_y", positive=True) if "fl_y" in values else fl_x
-    K = torch.tensor([[fl_x, 0, number("cx")], [0, fl_y, number("cy")], [0, 0, 1]])
+    fl_x = _read_number(place, values, "fl_x", positive=True)
+    fl_y = _read_number(place, values, "fl_y", positive=True) if "fl_y" in values else fl_x
+    cx, cy = (_read_number(place, values, key) for key in ("cx", "cy"))
     return Cameras(
         camera_to_world=_read_pose(place, values.get("transform_matrix"))[None],
-        K=K[None],
-        width=round(number("w", positive=True)),
-        height=round(number("h", positive=True)),
+        K=torch.tensor([[[fl_x, 0, cx], [0, fl_y, cy], [0, 0, 1]]]),
+        width=round(_read_number(place, values, "w", positive=True)),
+        height=round(_read_number(place, values, "h", positive=True)),
     )
+
+
+def _read_lens(place: str, values: Mapping[str, Any]) -> LensDistortion:
+    """One lens from a frame's values over the document's.
+
+    Of the perspective models' k4, nerfstudio makes the factor of r^8 in one place and refuses it in
+    another; its fisheye knows no p1 and p2.
+    """
+    model = values.get("camera_model", "OPENCV")
+    if model not in (*_PERSPECTIVE, _FISHEYE):
+        raise InputError(
+            f"{place}: 'camera_model' is {model}; expected {', '.join(_PERSPECTIVE)} or {_FISHEYE}."
+            " Undistort the photos first."
+        )
+    fisheye = model == _FISHEYE
+    numbers = {key: _read_number(place, values, key) for key in _DISTORTION if key in values}
+    for key in ("p1", "p2") if fisheye else ("k4",):
+        if numbers.get(key):
+            raise InputError(
+                f"{place}: lens distortion '{key}' is {numbers[key]:g}; expected 0 for "
+                f"'camera_model' {model}. Undistort the photos first."
+            )
+    return lens_distortion(numbers, fisheye=fisheye)
+
+
+def _read_number(
+    place: str, values: Mapping[str, Any], key: str, *, positive: bool = False
+) -> float:
+    value = values.get(key)
+    if not isinstance(value, int | float) or not math.isfinite(value) or (positive and value <= 0):
+        raise InputError(
+            f"{place}: '{key}' is {'missing' if value is None else value}; expected a "
+            f"{'positive ' if positive else ''}number."
+        )
+    return float(value)
 
 
 def _read_pose(place: str, rows: object) -> Float[Tensor, "4 4"]:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError
-from ..types import Cameras, Photos
+from ..types import Cameras, LensDistortion, Photos
 from .pictures import photo_rectangle, write_picture
 
 _WRITABLE = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
@@ -26,7 +26,9 @@ class PosedPhotos:
     paths: tuple[Path, ...]
     """The picture files."""
     cameras: tuple[Cameras, ...]
-    """One camera per file, at the file's own size."""
+    """One pinhole camera per file, at the file's own size."""
+    lenses: tuple[LensDistortion, ...] | None = None
+    """What bends each file away from its pinhole camera; None if nothing does."""
     masks: tuple[Path, ...] | None = None
     """One mask per file, white = used; None if all photos are used whole."""
     depths: tuple[Path, ...] | None = None
@@ -37,12 +39,18 @@ class PosedPhotos:
     def __post_init__(self) -> None:
         """Check the counts."""
         counts = [len(self.paths), len(self.cameras)]
-        counts += [len(files) for files in (self.masks, self.depths) if files is not None]
+        optional = (self.lenses, self.masks, self.depths)
+        counts += [len(files) for files in optional if files is not None]
         if len(set(counts)) != 1:
             raise InputError(
-                f"Posed photos came as {counts} files, cameras, masks or depths; expected "
-                "one of each."
+                f"Posed photos came as {counts} files, cameras, lenses, masks or depths; "
+                "expected one of each."
             )
+
+    @property
+    def distorted(self) -> bool:
+        """Whether any file shows lens distortion."""
+        return any(lens.bends for lens in self.lenses or ())
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from PIL import Image
 
 from reconx.errors import InputError
 from reconx.export.colmap import read_colmap, write_colmap
-from reconx.ops.projection import project_points
+from reconx.ops.distortion import distort_points
+from reconx.ops.projection import project_points, world_to_camera
 from reconx.types import Scene
 
 
@@ -129,17 +130,72 @@ def test_files_that_are_missing(tmp_path: Path, plane_scene: Scene) -> None:
         read_colmap(tmp_path)
 
 
-def test_distorted_cameras_are_refused(tmp_path: Path, plane_scene: Scene) -> None:
+LENSES = {
+    "SIMPLE_PINHOLE": (),
+    "SIMPLE_RADIAL": (-0.2,),
+    "RADIAL": (-0.2, 0.05),
+    "OPENCV": (-0.2, 0.05, 0.01, -0.02),
+    "OPENCV_FISHEYE": (0.05, -0.01, 0.003, -0.001),
+    "FULL_OPENCV": (0.3, -0.1, 0.005, -0.003, 0.02, 0.4, 0.1, -0.01),
+    "SIMPLE_RADIAL_FISHEYE": (0.05,),
+    "RADIAL_FISHEYE": (0.05, -0.01),
+    "SIMPLE_FISHEYE": (),
+    "FISHEYE": (),
+}
+
+
+def replace_lenses(folder: Path, model: str, *, text: bool) -> None:
+    """Have the real COLMAP write the same cameras with another lens."""
+    import pycolmap
+
+    place = folder / "sparse" / "0"
+    colmap = pycolmap.Reconstruction(place)
+    for camera in colmap.cameras.values():
+        fx, fy, cx, cy = camera.params
+        camera.model = pycolmap.CameraModelId.__members__[model]
+        full = camera.params_info.startswith("fx")
+        camera.params = [*((fx, fy * 1.1) if full else (fx,)), cx, cy, *LENSES[model]]
+    colmap.write_text(place) if text else colmap.write_binary(place)
+    if text:
+        (place / "cameras.bin").unlink()
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("model", LENSES)
+def test_lenses_show_what_colmap_sees(
+    tmp_path: Path, plane_scene: Scene, model: str, text: bool
+) -> None:
+    import pycolmap
+
+    write(tmp_path, plane_scene)
+    replace_lenses(tmp_path, model, text=text)
+    colmap = pycolmap.Reconstruction(tmp_path / "sparse" / "0")
+    posed = read_colmap(tmp_path).posed
+    assert posed.lenses is not None
+    assert posed.distorted == (model != "SIMPLE_PINHOLE")
+    points = plane_scene.points[0].flatten(0, 1)[::97]
+    images = {image.name: image for image in colmap.images.values()}
+    for name, camera, lens in zip(posed.names, posed.cameras, posed.lenses, strict=True):
+        local = world_to_camera(points, camera.viewmats[0])
+        pixels = distort_points(local[:, :2] / local[:, 2:], lens) @ camera.K[0, :2, :2].mT
+        expected = [images[name].project_point(point) for point in points.double().numpy()]
+        np.testing.assert_allclose(pixels + camera.K[0, :2, 2], expected, atol=1e-3)
+
+
+def test_unknown_lenses_are_refused(tmp_path: Path, plane_scene: Scene) -> None:
     write(tmp_path, plane_scene)
     path = tmp_path / "sparse" / "0" / "cameras.bin"
-    path.write_bytes(struct.pack("<QIiQQ4d", 1, 1, 2, 96, 72, 84, 48, 36, 0.1))
-    with pytest.raises(InputError, match="camera 1 has lens model 2; expected SIMPLE_PINHOLE or"):
+    path.write_bytes(struct.pack("<QIiQQ5d", 1, 1, 7, 96, 72, 84, 84, 48, 36, 0.1))
+    with pytest.raises(InputError, match="camera 1 has lens model 7; expected one of SIMPLE_PINH"):
         read_colmap(tmp_path)
     write(tmp_path, plane_scene)
     convert_to_text(tmp_path)
     path = path.with_suffix(".txt")
-    path.write_text("1 OPENCV 96 72 84 84 48 36 0.1 0 0 0\n", encoding="utf-8")
-    with pytest.raises(InputError, match="lens model OPENCV; .* image_undistorter"):
+    path.write_text("1 FOV 96 72 84 84 48 36 0.1\n", encoding="utf-8")
+    with pytest.raises(InputError, match="lens model FOV; .* image_undistorter"):
+        read_colmap(tmp_path)
+    path.write_text("1 OPENCV 96 72 84 84 48 36 0.1\n", encoding="utf-8")
+    with pytest.raises(InputError, match="camera 1 has 5 parameters"):
         read_colmap(tmp_path)
 
 

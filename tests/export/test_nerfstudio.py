@@ -18,7 +18,7 @@ from reconx.export.pictures import photo_rectangle
 from reconx.export.posed import PosedPhotos, read_depth
 from reconx.ops.photos import resize_photos
 from reconx.photos.loading import photos_from_images
-from reconx.types import Cameras, Photos
+from reconx.types import Cameras, LensDistortion, Photos
 
 DATA = Path(__file__).resolve().parents[3] / "shared/data/photos"
 INTRINSICS = {"fl_x": 50.0, "fl_y": 51.0, "cx": 20.0, "cy": 15.0, "w": 40, "h": 30}
@@ -117,13 +117,40 @@ def test_shared_intrinsics_and_overrides(tmp_path):
     torch.testing.assert_close(forward, torch.tensor([0.0, 0, -1]))
 
 
+def test_lenses_may_differ_between_frames(tmp_path):
+    bent = {"k1": -0.1, "k2": 0.02, "k3": 0.001, "p1": 0.003, "p2": -0.004}
+    fisheye = {"camera_model": "OPENCV_FISHEYE", "k3": 0.3, "k4": -0.4, "p1": 0.0, "p2": 0.0}
+    frames = [
+        {"file_path": f"{index}.jpg", "transform_matrix": POSE, **lens}
+        for index, lens in enumerate(({}, bent, fisheye))
+    ]
+    path = write_document(tmp_path / "transforms.json", **INTRINSICS, frames=frames)
+    posed = read_transforms(path)
+    assert posed.distorted
+    assert posed.lenses is not None
+    assert not posed.lenses[0].bends
+    assert posed.lenses[1] == LensDistortion(
+        radial=(-0.1, 0.02, 0.001), divisor=(0.0, 0.0, 0.0), tangential=(0.003, -0.004)
+    )
+    assert posed.lenses[2] == LensDistortion(radial=(0.0, 0.0, 0.3, -0.4), fisheye=True)
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
         ({"fl_x": None}, r"frame 0 \(a.jpg\): 'fl_x' is missing; expected a positive number"),
         ({"cx": "left"}, "'cx' is left; expected a number"),
         ({"w": 0}, "'w' is 0; expected a positive number"),
-        ({"k1": 0.1}, "lens distortion 'k1' is 0.1; expected none"),
+        ({"k1": "much"}, "'k1' is much; expected a number"),
+        ({"k4": 0.1}, "lens distortion 'k4' is 0.1; expected 0 for 'camera_model' OPENCV"),
+        (
+            {"p2": 0.1, "camera_model": "OPENCV_FISHEYE"},
+            "lens distortion 'p2' is 0.1; expected 0 for 'camera_model' OPENCV_FISHEYE",
+        ),
+        (
+            {"camera_model": "EQUIRECTANGULAR"},
+            "'camera_model' is EQUIRECTANGULAR; expected OPENCV, .* Undistort the photos first",
+        ),
         ({"file_path": 3}, "frame 0: 'file_path' is missing"),
         ({"transform_matrix": [[1, 0], [0, 1]]}, "'transform_matrix' is no 4 x 4 matrix"),
         ({"transform_matrix": "none"}, "'transform_matrix' is no 4 x 4 matrix"),

@@ -50,6 +50,7 @@ def test_pycolmap_bends_alike(model: str) -> None:
     K = camera_of(model).K[0]
     pixels = distort_points(rays[..., :2], LENSES[model]) @ K[:2, :2].mT + K[:2, 2]
     expected = camera.img_from_cam(rays.double().flatten(0, 1).numpy())
+    assert expected is not None
     np.testing.assert_allclose(pixels.flatten(0, 1).numpy(), expected, atol=1e-4)
 
 
