@@ -30,6 +30,37 @@ ESTIMATORS: dict[str, PartSpec] = {
         licence="CC BY-NC 4.0",
         summary="A network that sees all photos at once; needs a checkpoint, not for commerce.",
     ),
+    "vggt": PartSpec(
+        name="vggt",
+        factory=".geometry.feed_forward.estimator:FeedForwardEstimator",
+        requires=("huggingface_hub", "einops", "vggt"),
+        # Without the package's own wishes: they would replace numpy by an older one.
+        install=(
+            "pip install --no-deps huggingface_hub einops "
+            "git+https://github.com/facebookresearch/vggt"
+        ),
+        licence="CC BY-NC 4.0",
+        summary=(
+            "Sees all photos at once; needs a checkpoint: VGGT-1B, not for commerce, or "
+            "VGGT-1B-Commercial."
+        ),
+    ),
+    "mapanything": PartSpec(
+        name="mapanything",
+        factory=".geometry.feed_forward.estimator:FeedForwardEstimator",
+        requires=("cv2", "einops", "huggingface_hub", "hydra", "timm", "uniception", "mapanything"),
+        # Likewise: they would replace opencv and bring viewers.
+        install=(
+            "pip install --no-deps opencv-python-headless einops huggingface_hub hydra-core "
+            "omegaconf antlr4-python3-runtime==4.9.3 timm uniception==0.1.7 "
+            "git+https://github.com/facebookresearch/map-anything"
+        ),
+        licence="CC BY-NC 4.0",
+        summary=(
+            "Sees all photos at once and knows metres; needs a checkpoint: map-anything, not for "
+            "commerce, or map-anything-apache."
+        ),
+    ),
 }
 
 MODELS: dict[str, PartSpec] = {
@@ -37,6 +68,8 @@ MODELS: dict[str, PartSpec] = {
     for name, loader in {
         "dust3r": ".geometry.dust3r.model:load_dust3r",
         "pi3": ".geometry.feed_forward.pi3:load_pi3",
+        "vggt": ".geometry.feed_forward.vggt:load_vggt",
+        "mapanything": ".geometry.feed_forward.mapanything:load_mapanything",
     }.items()
 }
 """What loads the checkpoints of those estimators that have some: called with path and device."""
@@ -50,8 +83,8 @@ def make_estimator(name: str, options: GeometryOptions, **own: Any) -> GeometryE
     Args:
         name: As in `ESTIMATORS`.
         options: What every estimator is told.
-        own: What this one alone takes: "dust3r" a `model` and `own` options; "pi3" a
-            `model`; "stereo" nothing.
+        own: What this one alone takes: "dust3r" a `model` and `own` options; "stereo"
+            nothing; the others a `model`.
 
     Raises:
         InputError: If the name is unknown, or a model lacks.

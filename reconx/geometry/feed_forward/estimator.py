@@ -72,7 +72,7 @@ class FeedForwardEstimator:
 
         Raises:
             InputError: With fewer than two photos.
-            AlignmentFailed: If nothing is known of photo 1.
+            AlignmentFailed: If nothing is known of photo 1, or a lens is impossible.
         """
         return run_interruptibly(partial(self._estimate, photos), progress)
 

@@ -1,5 +1,6 @@
 """What every network is that sees all photos at once, and how its weights are read."""
 
+import math
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ...errors import InputError, UnsafeCheckpoint, WeightsNotFound
+from ...errors import AlignmentFailed, InputError, UnsafeCheckpoint, WeightsNotFound
 from ..depth_maps import GivenDepth
 
 PATCH = 14
@@ -37,12 +38,29 @@ class FeedForwardModel:
 
         Args:
             images: sRGB in [0, 1]; sides are multiples of `PATCH`.
+
+        Raises:
+            AlignmentFailed: If the network sees a view through no possible lens.
         """
         device = next(self.network.parameters()).device
         answer = self.network(images.permute(0, 3, 1, 2)[None].to(device))
-        return self.interpret(
+        given = self.interpret(
             {name: part[0].cpu() for name, part in answer.items() if isinstance(part, Tensor)}
         )
+        _check_lenses(given)
+        return given
+
+
+def _check_lenses(given: GivenDepth) -> None:
+    if given.K is None:
+        return
+    for view, (fx, fy) in enumerate(given.K[:, [0, 1], [0, 1]].tolist()):
+        if not 0 < min(fx, fy) <= max(fx, fy) < math.inf:
+            raise AlignmentFailed(
+                f"What {given.estimator} says of photo {view + 1} is no picture of a camera: its "
+                f"focal lengths are {fx:.1f} and {fy:.1f} pixels, expected above 0. Check that the "
+                "checkpoint is a trained one, or leave the photo out."
+            )
 
 
 def check_file(path: Path, source: str) -> None:
@@ -57,13 +75,16 @@ def check_file(path: Path, source: str) -> None:
         )
 
 
-def load_weights(network: nn.Module, path: Path, source: str) -> None:
+def load_weights(
+    network: nn.Module, path: Path, source: str, *, unused: tuple[str, ...] = ()
+) -> None:
     """Fill a network with the weights of a file and make it ready to predict.
 
     Args:
         network: Of the package whose weights they are.
         path: safetensors, or what `torch.save` wrote, read without running anything in it.
         source: Where people get the file, for error texts.
+        unused: How the names of tensors begin that the network has been relieved of.
 
     Raises:
         UnsafeCheckpoint: If reading it would run code.
@@ -85,10 +106,24 @@ def load_weights(network: nn.Module, path: Path, source: str) -> None:
             f"({error}). Download it again from {source}."
         ) from error
     try:
-        network.load_state_dict(tensors, assign=True)
-    except (RuntimeError, TypeError) as error:
+        needed = {name: part for name, part in tensors.items() if not name.startswith(unused)}
+        network.load_state_dict(_with_shared(network, needed), assign=True)
+    except (RuntimeError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"Checkpoint '{path.name}' does not fit: {reason} ... Expected the file from {source}."
         ) from error
     network.eval().requires_grad_(False)
+
+
+def _with_shared(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, each under all names it has in the network: safetensors keeps one of them."""
+    names: dict[int, list[str]] = {}
+    for name, part in network.state_dict(keep_vars=True).items():
+        names.setdefault(id(part), []).append(name)
+    complete = dict(tensors)
+    for shared in names.values():
+        held = next((name for name in shared if name in tensors), None)
+        if held is not None:
+            complete |= {name: tensors.get(name, tensors[held]) for name in shared}
+    return complete

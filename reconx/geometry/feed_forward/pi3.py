@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...errors import AlignmentFailed
 from ...ops.projection import pixel_centres
 from ..depth_maps import GivenDepth
 from .model import FeedForwardModel, check_file, load_weights
@@ -44,9 +43,6 @@ def read_pi3(answer: Mapping[str, Tensor]) -> GivenDepth:
     Args:
         answer: "local_points" (view, height, width, 3) in each view's camera, logits "conf"
             (view, height, width, 1) and "camera_poses" (view, 4, 4).
-
-    Raises:
-        AlignmentFailed: If the points of a view are no picture of a pinhole camera.
     """
     points, trust = answer["local_points"], answer["conf"][..., 0].sigmoid()
     return GivenDepth(
@@ -72,13 +68,6 @@ def _fit_lenses(
     offsets = pixel_centres(width, height) - middle
     above = (weights[..., None] * offsets * slopes).sum(dim=(1, 2))
     focal = above / (weights[..., None] * slopes**2).sum(dim=(1, 2))
-    for view, lengths in enumerate(focal.tolist()):
-        if not min(lengths) > 0:
-            raise AlignmentFailed(
-                f"Pi3's points of photo {view + 1} are no picture of a camera: their focal lengths "
-                f"are {lengths[0]:.1f} and {lengths[1]:.1f} pixels, expected above 0. Check that "
-                "the checkpoint is a trained one, or leave the photo out."
-            )
     K = torch.eye(3).repeat(views, 1, 1)
     K[:, [0, 1], [0, 1]] = focal
     K[:, :2, 2] = middle

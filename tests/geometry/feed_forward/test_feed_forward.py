@@ -101,7 +101,7 @@ def test_weights_are_read_or_refused(tmp_path: Path) -> None:
         check_file(tmp_path / "gone.pt", "the shop")
 
 
-@pytest.mark.parametrize("name", ["pi3"])
+@pytest.mark.parametrize("name", ["pi3", "vggt", "mapanything"])
 def test_an_absent_package_is_told_with_its_command(name: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(name):
         with pytest.raises(WeightsNotFound, match="There is no checkpoint"):
