@@ -1,7 +1,5 @@
 """Reading DUSt3R checkpoints: finds out what a file holds and whether it fits; runs none of it."""
 
-import argparse
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from ...errors import InputError, UnsafeCheckpoint, WeightsNotFound
+from ...errors import InputError, WeightsNotFound
+from ..weights import read_weights
 from .config import HEAD_WIDTH, NetworkConfig, read_config
 from .network import Dust3rNetwork
 
@@ -22,7 +19,6 @@ LICENCE = "CC BY-NC-SA 4.0"
 SOURCE = "https://huggingface.co/naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt (model.safetensors)"
 """Where people get the best of the official checkpoints."""
 
-_ZIP = b"PK\x03\x04"
 _DOUBLED = re.compile(r"(scratch\.)layer_rn\.(\d)(\.weight)$")
 _UNUSED = re.compile(r"mask_token$|downstream_head\d\.dpt\.scratch\.refinenet4\.resConfUnit1\.")
 """Official tensors that nothing reads: the mask of pretraining, a join with no finer level."""
@@ -94,18 +90,7 @@ def _convert(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.device
 
 def _read(path: Path) -> tuple[dict[str, Tensor], int | None]:
     """The network's tensors by their names, and the training size if the file tells it."""
-    try:
-        content = _load(path)
-    except pickle.UnpicklingError as error:
-        called = re.search(r"GLOBAL (\S+)", str(error))
-        if called is None:
-            raise _damaged(path, error) from error
-        raise UnsafeCheckpoint(
-            f"Checkpoint '{path.name}' holds pickled code ({called[1]}), which is not loaded. "
-            f"Convert it to safetensors, or use the official file: {SOURCE}."
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+    content = read_weights(path, SOURCE)
     content = content if isinstance(content, Mapping) else {}
     tensors = content.get("model", content)
     if not isinstance(tensors, Mapping):
@@ -116,17 +101,6 @@ def _read(path: Path) -> tuple[dict[str, Tensor], int | None]:
         if isinstance(tensor, Tensor) and not _UNUSED.match(name)
     }
     return named, _trained_size(content)
-
-
-def _load(path: Path) -> Any:
-    """What the file holds, mapped into memory where its format allows."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[8:] == b"{":  # eight bytes of length, then JSON: safetensors
-        return load_file(path)
-    # A namespace is a bare record; official files keep the training's arguments in one.
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(_ZIP))
 
 
 def _single_name(doubled: re.Match[str]) -> str:
@@ -164,12 +138,4 @@ def _misfit(path: Path, reason: str) -> InputError:
     return InputError(
         f"Checkpoint '{path.name}' is no DUSt3R: {reason}. Expected the tensors of "
         f"DUSt3R_ViTLarge_BaseDecoder_512_dpt, 512_linear or 224_linear. Get one from {SOURCE}."
-    )
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    reason = str(error).strip().splitlines()
-    return InputError(
-        f"Checkpoint '{path.name}' cannot be read: it is cut short, damaged or no checkpoint "
-        f"({reason[0] if reason else type(error).__name__}). Download it again from {SOURCE}."
     )

@@ -1,19 +1,17 @@
 """What every network is that sees all photos at once, and how its weights are read."""
 
 import math
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ...errors import AlignmentFailed, InputError, UnsafeCheckpoint, WeightsNotFound
+from ...errors import AlignmentFailed, InputError, WeightsNotFound
 from ..depth_maps import GivenDepth
+from ..weights import read_weights
 
 PATCH = 14
 """Both sides of a photo are multiples of it: such networks start with DINOv2."""
@@ -82,7 +80,8 @@ def load_weights(
 
     Args:
         network: Of the package whose weights they are.
-        path: safetensors, or what `torch.save` wrote, read without running anything in it.
+        path: safetensors, or what `torch.save` wrote, read without running anything in it;
+            in any precision.
         source: Where people get the file, for error texts.
         unused: How the names of tensors begin that the network has been relieved of.
 
@@ -90,23 +89,20 @@ def load_weights(
         UnsafeCheckpoint: If reading it would run code.
         InputError: If it is damaged, or holds the weights of another network.
     """
-    try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UnsafeCheckpoint(
-            f"Checkpoint '{path.name}' is damaged or holds pickled code, which is not loaded. Use "
-            f"the official file: {source}."
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+    content = read_weights(path, source)
+    tensors = content.get("model", content) if isinstance(content, Mapping) else None
+    if not isinstance(tensors, Mapping):
         raise InputError(
-            f"Checkpoint '{path.name}' cannot be read: it is cut short, damaged or no checkpoint "
-            f"({error}). Download it again from {source}."
-        ) from error
+            f"Checkpoint '{path.name}' does not fit: it holds no table of tensors. Expected the "
+            f"file from {source}."
+        )
     try:
-        needed = {name: part for name, part in tensors.items() if not name.startswith(unused)}
+        # Numbers of a file in half precision are widened: the network is given float32 photos.
+        needed = {
+            name: part.float() if part.is_floating_point() else part
+            for name, part in tensors.items()
+            if not name.startswith(unused)
+        }
         network.load_state_dict(_with_shared(network, needed), assign=True)
     except (RuntimeError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]

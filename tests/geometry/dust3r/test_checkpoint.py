@@ -85,11 +85,16 @@ def test_doubled_layers_under_their_other_name(weights: dict[str, Tensor], tmp_p
     assert torch.equal(network.state_dict()[layer], weights[layer])
 
 
-@pytest.mark.parametrize("name", ["512_linear.bin", "224.pth"])
+@pytest.mark.parametrize("save", [save_file, torch.save])
+@pytest.mark.parametrize("name", ["512_linear.bin", "224.pth", "224.safetensors"])
 def test_renamed_files(
-    linear_config: NetworkConfig, small_weights: Weights, tmp_path: Path, name: str
+    linear_config: NetworkConfig,
+    small_weights: Weights,
+    tmp_path: Path,
+    name: str,
+    save: Callable[[dict[str, Tensor], Path], None],
 ) -> None:
-    save_file(small_weights(linear_config), tmp_path / name)
+    save(small_weights(linear_config), tmp_path / name)
     _, facts = load_checkpoint(tmp_path / name)
     assert facts.config == linear_config
     assert facts.long_side == int(name[:3])

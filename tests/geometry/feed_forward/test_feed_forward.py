@@ -88,6 +88,19 @@ def test_weights_are_read_or_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "good.pt")
     load_weights(network, tmp_path / "good.pt", "the shop")
     assert not torch.equal(network.weight, source.weight)
+    # Half precision, wrapped, and under a name of the other kind.
+    half = {"model": {name: part.half() for name, part in source.state_dict().items()}}
+    torch.save(half, tmp_path / "half.safetensors")
+    load_weights(network, tmp_path / "half.safetensors", "the shop")
+    torch.testing.assert_close(network.weight, source.weight, atol=1e-3, rtol=0)
+    assert network.weight.dtype == torch.float32
+    for number, nothing in enumerate(([1], {"model": 3})):
+        torch.save(nothing, tmp_path / f"nothing{number}.pt")
+        with pytest.raises(InputError, match="does not fit: it holds no table of tensors"):
+            load_weights(network, tmp_path / f"nothing{number}.pt", "the shop")
+    torch.save({"epoch": 3}, tmp_path / "numbers.pt")
+    with pytest.raises(InputError, match="'numbers.pt' does not fit"):
+        load_weights(network, tmp_path / "numbers.pt", "the shop")
     torch.save(nn.Linear(2, 4).state_dict(), tmp_path / "other.pt")
     with pytest.raises(InputError, match="'other.pt' does not fit: .* from the shop"):
         load_weights(network, tmp_path / "other.pt", "the shop")
