@@ -5,8 +5,11 @@ github.com/naver/dust3r with its submodule croco, whose packages (einops, huggin
 reach. Both networks share the same random weights and take turns within one run, so that what else
 the machine does falls on both. The minimum says what the code costs, the median what one gets.
 
-Jobs: "pair" is one ordered pair, from pictures to pointmaps. The others are what two and three
-photos need: the official recipe asks for each ordered pair by itself, ours encodes each photo once.
+A job is what some photos need, from pictures to pointmaps: the pairs of a complete graph, in both
+directions. The official recipe asks for each ordered pair by itself, so it reads every photo anew
+in every pair; ours reads each photo once. `--photos` says which jobs run from end to end. Those of
+`--projected` are added up from what one ordered pair, and of ours one photo's reading, took; they
+stand in a list of their own.
 """
 
 import argparse
@@ -32,13 +35,18 @@ from reconx.geometry.dust3r.network import Dust3rNetwork
 
 KINDS = {"224_linear": (replace(VIT_LARGE, dpt=None), 224, 224), "512_dpt": (VIT_LARGE, 512, 384)}
 """Configuration, width and height of the official checkpoints."""
-JOBS = {
-    "pair": ((0, 1),),
-    "two photos": ((0, 1), (1, 0)),
-    "three photos": ((0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)),
-}
+Pairs = list[tuple[int, int]]
 Points = list[Tensor]
 """Of each ordered pair: the first photo's points."""
+Times = dict[str, list[tuple[float, float]]]
+"""Wall and processor milliseconds of each run, by who ran."""
+
+
+def pairs_of(photos: int) -> Pairs:
+    """What a job asks for: a complete graph in both directions; of 1 one ordered pair alone."""
+    if photos == 1:
+        return [(0, 1)]
+    return [(i, j) for i in range(photos) for j in range(photos) if i != j]
 
 
 def build_official(config: NetworkConfig) -> nn.Module:
@@ -77,23 +85,22 @@ def build_ours(config: NetworkConfig, official: nn.Module, dtype: torch.dtype) -
     return network.eval()
 
 
-def run_official(network: nn.Module, images: Tensor, job: str) -> Points:
+def run_official(network: nn.Module, images: Tensor, pairs: Pairs) -> Points:
     """Each ordered pair by itself, as in the official readme (batch size 1)."""
     shape = torch.tensor([images.shape[1:3]])
     views = [
         {"img": 2 * image[None].permute(0, 3, 1, 2) - 1, "true_shape": shape, "instance": [str(i)]}
         for i, image in enumerate(images)
     ]
-    return [network(views[i], views[j])[0]["pts3d"] for i, j in JOBS[job]]
+    return [network(views[i], views[j])[0]["pts3d"] for i, j in pairs]
 
 
-def run_ours(network: Dust3rNetwork, images: Tensor, job: str) -> Points:
+def run_ours(network: Dust3rNetwork, images: Tensor, pairs: Pairs) -> Points:
     """Each photo is encoded once, each ordered pair decoded by itself."""
-    tokens = network.encode(images[: 1 + max(map(max, JOBS[job]))])
+    tokens = network.encode(images[: 1 + max(map(max, pairs))])
     rows, columns = (side // network.config.patch for side in images.shape[1:3])
     return [
-        network.decode(tokens[i : i + 1], tokens[j : j + 1], rows, columns)[0][0]
-        for i, j in JOBS[job]
+        network.decode(tokens[i : i + 1], tokens[j : j + 1], rows, columns)[0][0] for i, j in pairs
     ]
 
 
@@ -106,31 +113,57 @@ def time_call(call: Callable[[], Points], device: torch.device) -> tuple[float, 
     return 1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor), answer
 
 
-def measure(kind: str, runs: int, device: torch.device, dtype: torch.dtype) -> list[dict[str, Any]]:
-    """Figures of both networks on every job."""
+def measure(
+    kind: str, options: argparse.Namespace, device: torch.device
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Figures of both networks: of jobs that ran, and of jobs that are projected."""
     config, width, height = KINDS[kind]
     official = build_official(config).to(device)
-    ours = build_ours(config, official, dtype)
-    images = torch.rand(3, height, width, 3, generator=torch.Generator().manual_seed(1)).to(device)
-    calls: dict[str, Callable[[str], Points]] = {
-        "official": lambda job: run_official(official, images, job),
-        "ours": lambda job: run_ours(ours, images, job),
+    ours = build_ours(config, official, getattr(torch, options.dtype))
+    most = max(2, *options.photos)
+    images = torch.rand(most, height, width, 3, generator=torch.Generator().manual_seed(1))
+    images = images.to(device)
+    calls: dict[str, Callable[[Pairs], Points]] = {
+        "official": lambda pairs: run_official(official, images, pairs),
+        "ours": lambda pairs: run_ours(ours, images, pairs),
     }
     rows = []
-    for job in JOBS:
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for photos in (1, *options.photos):
+        times: Times = {name: [] for name in calls}
         answers: dict[str, Points] = {}
         peaks: dict[str, float] = {}
-        for _ in range(runs):
+        for _ in range(options.runs if photos == 1 else options.job_runs):
             for name, call in calls.items():
                 held = _restart_peak(device)
-                wall, processor, answers[name] = time_call(lambda c=call, j=job: c(j), device)
+                wall, processor, answers[name] = time_call(
+                    lambda c=call, n=photos: c(pairs_of(n)), device
+                )
                 times[name].append((wall, processor))
                 if device.type == "cuda":
                     peaks[name] = round((torch.cuda.max_memory_allocated() - held) / 1e6, 1)
-        rows.append(_row(kind, job, times, answers, peaks))
+        rows.append(_row(kind, photos, times, answers, peaks))
         print(json.dumps(rows[-1]), flush=True)
-    return rows
+    encode = min(
+        time_call(lambda: [ours.encode(images[:1])], device)[1] for _ in range(options.runs)
+    )
+    projected = [_project(kind, photos, rows[0], encode) for photos in options.projected]
+    return rows, projected
+
+
+def _project(kind: str, photos: int, pair: dict[str, Any], encode: float) -> dict[str, Any]:
+    """Processor milliseconds of a job from those of one ordered pair and of reading one photo."""
+    count = len(pairs_of(photos))
+    official = count * pair["official_processor_ms"]["min"]
+    decode = pair["ours_processor_ms"]["min"] - 2 * encode
+    ours = photos * encode + count * decode
+    return {
+        "checkpoint": kind,
+        "photos": photos,
+        "pairs": count,
+        "projected_official_processor_ms": round(official, 1),
+        "projected_ours_processor_ms": round(ours, 1),
+        "projected_times_faster": round(official / ours, 2),
+    }
 
 
 def _restart_peak(device: torch.device) -> int:
@@ -143,8 +176,8 @@ def _restart_peak(device: torch.device) -> int:
 
 def _row(
     kind: str,
-    job: str,
-    times: dict[str, list[tuple[float, float]]],
+    photos: int,
+    times: Times,
     answers: dict[str, Points],
     peaks: dict[str, float],
 ) -> dict[str, Any]:
@@ -164,7 +197,9 @@ def _row(
         float((found - expected).norm() / expected.norm())
         for found, expected in zip(answers["ours"], answers["official"], strict=True)
     )
-    row = {"checkpoint": kind, "job": job, "runs": len(times["ours"]), **clocks, **ratios}
+    count = len(pairs_of(photos))
+    row = {"checkpoint": kind, "photos": max(photos, 2), "pairs": count}
+    row |= {"runs": len(times["ours"]), **clocks, **ratios}
     if peaks:
         row["peak_mb_beside_weights"] = peaks
     return row | {"relative_difference": worst}
@@ -175,7 +210,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time the DUSt3R network.")
     parser.add_argument("checkout", type=Path, help="the official code")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--photos", nargs="+", type=int, default=[2, 3], help="jobs to run")
+    parser.add_argument("--projected", nargs="*", type=int, default=[4, 6], help="jobs to add up")
+    parser.add_argument("--runs", type=int, default=5, help="of one ordered pair")
+    parser.add_argument("--job-runs", type=int, default=1, help="of each job")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", help="of our blocks; official: float32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -187,12 +225,12 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     began = os.getloadavg() if hasattr(os, "getloadavg") else None
+    figures, projected = [], []
     with torch.no_grad():
-        figures = [
-            row
-            for kind in options.kinds
-            for row in measure(kind, options.runs, device, getattr(torch, options.dtype))
-        ]
+        for kind in options.kinds:
+            ran, added = measure(kind, options, device)
+            figures += ran
+            projected += added
     report = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
@@ -203,6 +241,7 @@ def main() -> None:
         "load_average_before": began,
         "note": options.note,
         "figures": figures,
+        "projected": projected,
     }
     name = f"dust3r-{device.type}-{options.dtype}-{datetime.now(UTC):%Y-%m-%d}.json"
     path = options.out / name
