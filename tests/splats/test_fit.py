@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -275,9 +276,17 @@ def test_the_report_names_the_rasterizer_as_registered(plane_scene: Scene):
         assert fit_gaussians(plane_scene, options=options).report["rasterizer"] == name
 
 
-def test_torch_threads_are_restored(plane_scene: Scene):
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """Torch with three threads, wherever and with how many this runs."""
     before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
 
+
+@pytest.mark.usefixtures("three_threads")
+def test_torch_threads_are_restored(plane_scene: Scene):
     class Stopping:
         def start(self, stage: str, total: int) -> "Stopping":
             return self
@@ -288,29 +297,25 @@ def test_torch_threads_are_restored(plane_scene: Scene):
 
     with pytest.raises(KeyboardInterrupt):
         fit_gaussians(plane_scene, options=SHORT, progress=Stopping())
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 3
 
 
+@pytest.mark.usefixtures("three_threads")
 def test_overlapping_fits_bring_all_threads_back():
     """The one that began later ends later: on its own it would bring back the one thread it met."""
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        first, second = one_torch_thread("cpu"), one_torch_thread("cpu")
-        first.__enter__()
-        second.__enter__()
-        assert torch.get_num_threads() == 1
-        first.__exit__(None, None, None)
-        second.__exit__(None, None, None)
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
+    first, second = one_torch_thread("cpu"), one_torch_thread("cpu")
+    first.__enter__()
+    second.__enter__()
+    assert torch.get_num_threads() == 1
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert torch.get_num_threads() == 3
 
 
+@pytest.mark.usefixtures("three_threads")
 def test_two_fits_and_a_render_at_once_are_each_as_if_alone(plane_scene: Scene):
     alone = fit_gaussians(plane_scene, options=SHORT)
     picture = picture_of(alone.gaussians, plane_scene, 1)
-    threads = torch.get_num_threads()
     with ThreadPoolExecutor(3) as pool:
         fits = [pool.submit(fit_gaussians, plane_scene, options=SHORT) for _ in range(2)]
         renders = [pool.submit(picture_of, alone.gaussians, plane_scene, 1) for _ in range(20)]
@@ -318,7 +323,7 @@ def test_two_fits_and_a_render_at_once_are_each_as_if_alone(plane_scene: Scene):
             assert torch.equal(render.result(), picture)
         for fit in fits:
             assert_same_bytes(alone, fit.result())
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 3
 
 
 def test_a_scene_with_broken_photos_is_refused(plane_scene: Scene):
