@@ -30,6 +30,8 @@ class PlainRoot:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(PlainRoot())
+    # Tensors are small here: threads wait for each other, spinning, longer than they work.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

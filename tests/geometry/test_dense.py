@@ -19,15 +19,6 @@ from reconx.types import CONFIDENT, Cameras
 WIDTH, HEIGHT, FOCAL = 128, 96, 110.0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Small pictures gain nothing from threads, and wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def room() -> tuple[StereoInput, Tensor]:
     """Three views, 8 degrees apart, of the inside of a box with a smaller box in it."""

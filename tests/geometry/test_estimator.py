@@ -26,15 +26,6 @@ from reconx.types import CameraPrior, Cameras, Photos, Scene, Sim3
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "photos" / "herz-jesus-p8"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Small pictures gain nothing from threads, and wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def sparse(plane_scene) -> SparseReconstruction:
     """Every 41st surface point of the first photo, in a world that is turned, moved and tripled."""
