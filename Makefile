@@ -11,13 +11,16 @@ demo: .venv/.runtime
 	@$(BIN)/python tools/demo.py --output $(OUTPUT) \
 		$(if $(PHOTOS),--photos $(PHOTOS)) $(if $(QUALITY),--quality $(QUALITY))
 
+# Up to four workers, each of which takes up to 1 GB; an idle one takes over another's tests.
+# QUICK=1 leaves out the tests marked slow.
 test: .venv/.dev
-	$(BIN)/python -m pytest -q -m "not comfyui"
+	$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal \
+		-m "not comfyui$(if $(QUICK), and not slow)"
 	@echo "Done. What each test proves stands in tests/, one folder per folder of reconx/."
 
 # Skips, and says so, where no ComfyUI is found.
 test-comfyui: .venv/.dev
-	$(BIN)/python -m pytest -q -rs -m comfyui
+	$(BIN)/python -m pytest -q -rs -m "comfyui$(if $(QUICK), and not slow)"
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

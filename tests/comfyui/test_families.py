@@ -58,6 +58,7 @@ def test_every_family_keeps_the_contract(
 
 
 @pytest.mark.comfyui
+@pytest.mark.slow
 def test_known_latents_are_held(comfyui: Path, host_python: Path, scene_file: Path) -> None:
     names = ("wan-t2v", "wan-ti2v", "ltx", "svd")
     found = in_host(comfyui, host_python, scene_file, "unheld_latents", names)
@@ -65,6 +66,7 @@ def test_known_latents_are_held(comfyui: Path, host_python: Path, scene_file: Pa
 
 
 @pytest.mark.comfyui
+@pytest.mark.slow
 def test_two_backbones_in_turn_share_the_memory(
     comfyui: Path, host_python: Path, scene_file: Path
 ) -> None:

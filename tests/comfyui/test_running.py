@@ -124,6 +124,7 @@ def test_sockets_of_other_types_are_refused(host: Host) -> None:
         host.queue(graph)
 
 
+@pytest.mark.slow
 def test_many_runs_do_not_grow_the_process(
     comfyui: Path, host_python: Path, photo_folder: Path
 ) -> None:
