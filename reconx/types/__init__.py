@@ -15,6 +15,7 @@ Conventions, stated once:
 
 from .cameras import CameraPrior, Cameras, LensDistortion
 from .gaussians import FitResult, Gaussians
+from .overlap import NextPhoto, Overlap
 from .photos import Photos
 from .scene import CONFIDENT, FILLED, PairPointmaps, Scene, SceneSource
 from .sim3 import Sim3
@@ -29,6 +30,8 @@ __all__ = [
     "FitResult",
     "Gaussians",
     "LensDistortion",
+    "NextPhoto",
+    "Overlap",
     "PairPointmaps",
     "Photos",
     "PointRenders",
