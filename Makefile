@@ -18,7 +18,8 @@ test: .venv/.dev
 		-m "not comfyui$(if $(QUICK), and not slow)"
 	@echo "Done. What each test proves stands in tests/, one folder per folder of reconx/."
 
-# Skips, and says so, where no ComfyUI is found.
+# Skips, and says so, where no ComfyUI is found. One at a time: a host takes all processors, and how
+# fast it cancels is tested.
 test-comfyui: .venv/.dev
 	$(BIN)/python -m pytest -q -rs -m "comfyui$(if $(QUICK), and not slow)"
 

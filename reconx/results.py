@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,15 +21,20 @@ from .export.overview import PathPictures, draw_overview
 from .export.pictures import write_picture
 from .export.ply import write_gaussians_ply
 from .export.video import write_video
-from .ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_gaussians
+from .geometry.next_photo import neighbours_of, strongest_links, suggest_photos
+from .geometry.overlap import measure_overlap
+from .ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_gaussians, apply_sim3_to_points
 from .parts import install_command
 from .pipeline import Reconstruction, versions
 from .progress import Progress, SilentProgress, StageUsage, measure_usage
 from .render.gaussians import render_gaussians
 from .saving import write_nerfstudio
+from .types import NextPhoto, Overlap, Sim3
 
 FPS = 24.0
 """Frames per second of the video."""
+NEIGHBOURS = 4
+"""Photos of which the report tells the overlap with each one: those that share most."""
 
 
 def prepare_output(folder: Path, *, overwrite: bool) -> None:
@@ -66,9 +71,11 @@ def save_reconstruction(
     progress = progress or SilentProgress()
     with _staging_folder(folder) as staging:
         with measure_usage() as usage:
+            overlap = measure_overlap(result.scene)
+            next_photos = suggest_photos(result.scene, overlap)
             _write_world(result, staging)
-            _write_pictures(result, staging, progress)
-        report = _make_report(result, {**result.usage, "files": usage})
+            _write_pictures(result, staging, overlap, next_photos, progress)
+        report = _make_report(result, overlap, next_photos, {**result.usage, "files": usage})
         text = json.dumps(report, indent=1, default=_plain) + "\n"
         (staging / "report.json").write_text(text, encoding="utf-8")
         for source in sorted(path for path in staging.rglob("*") if path.is_file()):
@@ -105,7 +112,13 @@ def _write_world(result: Reconstruction, folder: Path) -> None:
     write_nerfstudio(folder, result.scene)
 
 
-def _write_pictures(result: Reconstruction, folder: Path, progress: Progress) -> None:
+def _write_pictures(
+    result: Reconstruction,
+    folder: Path,
+    overlap: Overlap,
+    next_photos: Sequence[NextPhoto],
+    progress: Progress,
+) -> None:
     with torch.no_grad():
         film = render_gaussians(result.gaussians, result.path.cameras, progress=progress)
         photos = render_gaussians(result.gaussians, result.scene.photo_cameras)
@@ -119,11 +132,18 @@ def _write_pictures(result: Reconstruction, folder: Path, progress: Progress) ->
             renders=film.colour,
         ),
         photo_renders=photos.colour,
+        overlap=overlap,
+        next_photos=next_photos,
     )
     write_picture(folder / "overview.png", overview)
 
 
-def _make_report(result: Reconstruction, usage: Mapping[str, StageUsage]) -> dict[str, object]:
+def _make_report(
+    result: Reconstruction,
+    overlap: Overlap,
+    next_photos: Sequence[NextPhoto],
+    usage: Mapping[str, StageUsage],
+) -> dict[str, object]:
     scene, source = result.scene, result.scene.source
     world_cameras = apply_sim3_to_cameras(scene.world_from_scene, scene.photo_cameras)
     photos = {
@@ -132,6 +152,7 @@ def _make_report(result: Reconstruction, usage: Mapping[str, StageUsage]) -> dic
             "filled": round(float((scene.valid & ~scene.measured)[index].float().mean()), 4),
             "camera_to_world": world_cameras.camera_to_world[index].tolist(),
             "K": world_cameras.K[index].tolist(),
+            "neighbours": _neighbours(scene.photos.names, overlap, index),
             "warnings": [text for text in source.warnings if name in text],
         }
         for index, name in enumerate(scene.photos.names)
@@ -149,6 +170,8 @@ def _make_report(result: Reconstruction, usage: Mapping[str, StageUsage]) -> dic
         "matches": [
             {"photos": list(pair), "count": count} for pair, count in source.matches.items()
         ],
+        "weakest_pair": _weakest_pair(scene.photos.names, overlap),
+        "next_photos": [_next_photo(photo, scene.world_from_scene) for photo in next_photos],
         "warnings": list(source.warnings),
         "estimator": {
             "name": source.estimator,
@@ -161,6 +184,32 @@ def _make_report(result: Reconstruction, usage: Mapping[str, StageUsage]) -> dic
         "options": dataclasses.asdict(result.options),
         "versions": versions(),
     }
+
+
+def _neighbours(names: Sequence[str], overlap: Overlap, photo: int) -> dict[str, object]:
+    """Overlap with the photos that share most with one."""
+    nearest = neighbours_of(overlap, photo)[:NEIGHBOURS]
+    return {names[other]: _pair(overlap, (photo, other)) for other in nearest}
+
+
+def _pair(overlap: Overlap, pair: tuple[int, int]) -> dict[str, float]:
+    return {
+        "shared": round(float(overlap.mutual[pair]), 4),
+        "angle_degrees": round(float(overlap.angle_degrees[pair]), 2),
+    }
+
+
+def _weakest_pair(names: Sequence[str], overlap: Overlap) -> dict[str, object] | None:
+    """The pair by which all others hang together least; None where no photos share anything."""
+    links = strongest_links(overlap)
+    if not links:
+        return None
+    return {"photos": [names[view] for view in links[0]], **_pair(overlap, links[0])}
+
+
+def _next_photo(photo: NextPhoto, world: Sim3) -> dict[str, object]:
+    center = None if photo.center is None else apply_sim3_to_points(world, photo.center).tolist()
+    return {"photos": list(photo.photos), "camera_center": center, "text": photo.text}
 
 
 def _plain(value: object) -> object:

@@ -86,6 +86,13 @@ def test_report_tells_what_a_user_asks(result: Path) -> None:
         assert 0.3 < photo["measured"] <= 1
     assert report["matches"][0]["photos"] == ["left.jpg", "middle.jpg"]
     assert report["matches"][0]["count"] > 300
+    shared = report["weakest_pair"]
+    assert shared["photos"] == ["left.jpg", "middle.jpg"]
+    assert 0.5 < shared["shared"] < 1
+    assert 15 < shared["angle_degrees"] < 25
+    (neighbour,) = report["photos"]["left.jpg"]["neighbours"].items()
+    assert neighbour == ("middle.jpg", {key: shared[key] for key in ("shared", "angle_degrees")})
+    assert report["next_photos"] == []
     assert report["seed"] == 0
     assert report["versions"]["reconx"]
 

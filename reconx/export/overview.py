@@ -1,5 +1,6 @@
 """The picture of a finished reconstruction that a person looks at first."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from ..checks import check_shape
 from ..ops.metrics import psnr
-from ..types import Cameras, Scene
+from ..types import Cameras, NextPhoto, Overlap, Scene
 from .pictures import photo_rectangle
 from .plan import draw_plan
 from .scene_pictures import depth_limits, draw_confidence, draw_depth
@@ -17,6 +18,7 @@ from .sheet import GAP, MARGIN, SHEET_WIDTH, Section, Tile, draw_sheet
 MOST_PHOTOS = 6
 FRAMES_SHOWN = 6
 
+_WITNESS_COLOURS = torch.tensor([[214.0, 72, 62], [226, 190, 76], [86, 176, 106]]) / 255
 _HATCH = torch.tensor([255.0, 64.0, 160.0]) / 255
 
 
@@ -39,15 +41,19 @@ def draw_overview(
     path: PathPictures,
     *,
     photo_renders: Float[Tensor, "view height width 3"] | None = None,
+    overlap: Overlap | None = None,
+    next_photos: Sequence[NextPhoto] = (),
     title: str = "Reconstruction",
 ) -> Float[Tensor, "page_height page_width 3"]:
-    """Draw photos with depth, confidence and fit, frames along the path, and two plans.
+    """Draw photos with depth, confidence and fit, frames along the path, plans, and what is next.
 
     Args:
         scene: The scene, in its own frame; up to six photos are shown, chosen evenly.
         path: The camera path and what was made along it; up to six frames are shown.
         photo_renders: The Gaussians seen from the photos' cameras, at the photos' size; each is
             shown with its PSNR over the photo's valid pixels.
+        overlap: How many photos show each surface; drawn as two more plans.
+        next_photos: Written below those plans; rings mark where to stand.
         title: The first line.
 
     Returns:
@@ -60,6 +66,8 @@ def draw_overview(
     if path.frames is not None or path.renders is not None:
         sections.append(_path_section(path))
     sections.append(_plan_section(scene, path.cameras))
+    if overlap is not None:
+        sections += _overlap_sections(scene, overlap, next_photos)
     return draw_sheet(title, sections)
 
 
@@ -134,12 +142,37 @@ def _frame_tile(frames: Tensor, holes: Tensor | None, index: int) -> Tile:
 
 
 def _plan_section(scene: Scene, path: Cameras) -> Section:
+    heading = "The place: measured points, photos (orange), path (blue)"
+    return _plans(heading, lambda size, view: draw_plan(scene, path, size, view=view))
+
+
+def _overlap_sections(
+    scene: Scene, overlap: Overlap, next_photos: Sequence[NextPhoto]
+) -> list[Section]:
+    """How many photos show what, and below it what to photograph next, a line each."""
+    heading = "What to photograph next: shown by one photo (red), two (yellow), more (green)"
+    level = (overlap.witnesses - 1).clamp(0, len(_WITNESS_COLOURS) - 1).long()
+    centers = [photo.center for photo in next_photos if photo.center is not None]
+    places = torch.stack(centers) if centers else None
+
+    def draw(size: tuple[int, int], view: str) -> Tensor:
+        colours = _WITNESS_COLOURS[level]
+        return draw_plan(scene, None, size, view=view, colours=colours, places=places)
+
+    texts = [photo.text for photo in next_photos] or [
+        "The photos overlap well; as far as that tells, none is missing."
+    ]
+    lines = [Section(heading=text, rows=[], columns=1, tile_height=1) for text in texts]
+    return [_plans(heading, draw), *lines]
+
+
+def _plans(heading: str, draw: Callable[[tuple[int, int], str], Tensor]) -> Section:
+    """Two plans side by side, each drawn at a size from a view."""
     size = ((SHEET_WIDTH - 2 * MARGIN - GAP) // 2, 560)
     row = [
-        Tile(picture=draw_plan(scene, path, size, view="above"), caption="from above"),
-        Tile(picture=draw_plan(scene, path, size, view="side"), caption="from the side"),
+        Tile(picture=draw(size, "above"), caption="from above"),
+        Tile(picture=draw(size, "side"), caption="from the side"),
     ]
-    heading = "The place: measured points, photos (orange), path (blue)"
     return Section(heading=heading, rows=[row], columns=2, tile_height=size[1])
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
-from ..checks import check_choice
+from ..checks import check_choice, check_shape
 from ..types import Cameras, Scene
 from .pictures import to_pil
 
@@ -18,8 +18,11 @@ PANEL = (32, 33, 38)
 """What is empty; a little lighter than a page."""
 PHOTO_COLOUR = (255, 159, 64)
 PATH_COLOUR = (92, 200, 255)
+PLACE_COLOUR = (255, 255, 255)
 _OVERSAMPLING = 2
 """Pillow draws lines without antialiasing, so that all is drawn larger and shrunk."""
+_RING = 9 * _OVERSAMPLING
+"""Radius of the ring about a place."""
 _FRUSTUM = 30
 """Length of a drawn camera in pixels of the finished picture."""
 _COVERED_SHARE = 0.3
@@ -32,6 +35,8 @@ def draw_plan(
     size: tuple[int, int] = (768, 576),
     *,
     view: str = "above",
+    colours: Float[Tensor, "view h w 3"] | None = None,
+    places: Float[Tensor, "place 3"] | None = None,
 ) -> Float[Tensor, "height width 3"]:
     """Draw a scene's measured points with the photos' cameras and a camera path.
 
@@ -43,28 +48,34 @@ def draw_plan(
         path: Cameras along the path, drawn as a line.
         size: Width and height of the picture in pixels.
         view: "above" or "side".
+        colours: Of the points, at the geometry's resolution; without, the photos'. With them
+            guessed points are drawn as well.
+        places: Where rings are drawn.
 
     Raises:
-        InputError: If `view` is neither.
+        InputError: If `view` is neither, or there is not one colour per point.
     """
     check_choice("Plan view", view, ("above", "side"))
-    shown = scene.measured if scene.measured.any() else scene.valid
+    measured = scene.measured if scene.measured.any() else scene.valid
     axes = _plan_axes(scene, view)
     width, height = (_OVERSAMPLING * side for side in size)
-    points = scene.points[shown] @ axes.mT
-    centres = (
-        scene.cameras.centers if path is None else torch.cat([scene.cameras.centers, path.centers])
-    )
-    frame = _Frame.around(points, centres @ axes.mT, axes, width, height)
-    colours = functional.interpolate(
-        scene.photos.images.permute(0, 3, 1, 2), scene.points.shape[1:3], mode="area"
-    ).permute(0, 2, 3, 1)[shown]
-    picture = to_pil(_density_picture(frame.pixels(points), colours, width, height))
+    places = torch.empty(0, 3) if places is None else places
+    on_path = places[:0] if path is None else path.centers
+    centres = torch.cat([scene.cameras.centers, on_path, places])
+    frame = _Frame.around(scene.points[measured] @ axes.mT, centres @ axes.mT, axes, width, height)
+    shown = measured if colours is None else scene.valid
+    colours = _photo_colours(scene) if colours is None else colours
+    check_shape("Colours of the plan", colours, *scene.points.shape)
+    pixels = frame.pixels(scene.points[shown] @ axes.mT)
+    picture = to_pil(_density_picture(pixels, colours[shown], width, height))
     draw = ImageDraw.Draw(picture)
     if path is not None:
         _draw_path(draw, frame, path)
     for index in range(len(scene.cameras)):
         _draw_camera(draw, frame, scene.cameras[index], str(index + 1))
+    for x, y in frame.pixels_of_world(places):
+        box = (x - _RING, y - _RING, x + _RING, y + _RING)
+        draw.ellipse(box, outline=PLACE_COLOUR, width=2 * _OVERSAMPLING)
     picture = picture.resize(size, Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(picture)).float() / 255
 
@@ -108,6 +119,12 @@ class _Frame:
     def pixels_of_world(self, points: Float[Tensor, "n 3"]) -> list[tuple[float, float]]:
         """Pixel positions of scene points, as Pillow takes them."""
         return [(x, y) for x, y in self.pixels(points @ self.axes.mT).tolist()]
+
+
+def _photo_colours(scene: Scene) -> Float[Tensor, "view h w 3"]:
+    """The photos at the geometry's resolution."""
+    images = scene.photos.images.permute(0, 3, 1, 2)
+    return functional.interpolate(images, scene.points.shape[1:3], mode="area").permute(0, 2, 3, 1)
 
 
 def _plan_axes(scene: Scene, view: str) -> Float[Tensor, "2 3"]:

@@ -69,9 +69,9 @@ def _between_photos(scene: Scene, overlap: Overlap) -> list[NextPhoto]:
             continue
         first, second = (scene.photos.names[view] for view in link)
         text = (
-            f"Between {first} and {second}: they share {100 * share:.0f} % of what they show and "
-            f"stand {angle:.0f} degrees apart. Take one more from halfway, {angle / 2:.0f} degrees "
-            "to the side of either, of what both show."
+            f"Between {first} and {second}, which share {100 * share:.0f} % of what they show and "
+            f"stand {angle:.0f} degrees apart: take one more from halfway, {angle / 2:.0f} degrees "
+            "to the side of either."
         )
         center = _halfway(scene, overlap, link)
         found.append(NextPhoto(photos=(first, second), center=center, text=text))
@@ -95,8 +95,8 @@ def _beside_narrow(scene: Scene, overlap: Overlap) -> list[NextPhoto]:
         if not widest < NARROW_DEGREES:
             continue
         text = (
-            f"Beside {name}: the photos that share something with it stand at most {widest:.1f} "
-            f"degrees apart from it, so that its depth is uncertain. Take one more of the same, "
+            f"Beside {name}, whose depth is uncertain as its neighbours stand at most "
+            f"{widest:.1f} degrees apart from it: take one more of the same, "
             f"{NARROW_DEGREES:.0f} to {WIDE_DEGREES:.0f} degrees to the side."
         )
         found.append(NextPhoto(photos=(name,), center=None, text=text))
@@ -111,8 +111,8 @@ def _of_lone_parts(scene: Scene, overlap: Overlap) -> list[NextPhoto]:
         if not parts:
             continue
         text = (
-            f"Beside {name}: no other photo shows {100 * lone:.0f} % of its {' and '.join(parts)} "
-            f"third{'s' if len(parts) > 1 else ''}, so that nothing confirms the depth there. Take "
+            f"Beside {name}, of whose {' and '.join(parts)} third{'s' if len(parts) > 1 else ''} "
+            f"no other photo shows {100 * lone:.0f} %, so that nothing confirms its depth: take "
             "one more with that in view, a step to the side."
         )
         found.append((lone * len(parts), NextPhoto(photos=(name,), center=None, text=text)))

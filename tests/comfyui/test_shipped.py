@@ -112,6 +112,7 @@ def write_tiny_dust3r(path: Path) -> None:
 
 
 @pytest.mark.comfyui
+@pytest.mark.slow
 def test_depth_anything_to_splat_runs(
     host: Host, schemas: Schemas, models: Path, comfyui: Path, host_python: Path
 ) -> None:

@@ -6,10 +6,10 @@ import torch
 from reconx.errors import InputError
 from reconx.export.colour_maps import GLOW, RAINBOW, apply_colour_map
 from reconx.export.overview import PathPictures, draw_overview
-from reconx.export.plan import PANEL, PATH_COLOUR, PHOTO_COLOUR, draw_plan
+from reconx.export.plan import PANEL, PATH_COLOUR, PHOTO_COLOUR, PLACE_COLOUR, draw_plan
 from reconx.export.sheet import BACKGROUND, GAP, MARGIN, SHEET_WIDTH, Section, Tile, draw_sheet
 from reconx.ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
-from reconx.types import Cameras, Scene, Sim3
+from reconx.types import Cameras, NextPhoto, Overlap, Scene, Sim3
 
 
 def bytes_of(picture: torch.Tensor) -> torch.Tensor:
@@ -124,6 +124,57 @@ def test_plan_does_not_change_with_a_similarity(plane_scene, view):
     # Rounding may move a point or a line to the next pixel, here and there.
     assert ((before - after).abs().amax(dim=-1) > 0.1).float().mean() < 0.05
     assert (before - after).abs().mean() < 0.01
+
+
+def test_plan_draws_given_colours_of_guessed_points_too(plane_scene):
+    green, red = (0, 255, 0), (255, 0, 0)
+    colours = torch.tensor([0.0, 1, 0]).expand(plane_scene.points.shape).clone()
+    confidence = plane_scene.confidence.clone()
+    colours[:, :, 48:], confidence[:, :, 48:] = torch.tensor([1.0, 0, 0]), 1.5
+    guessed = replace(plane_scene, confidence=confidence)
+    plan = draw_plan(guessed, size=(400, 300), colours=colours)
+    assert (plan[..., 1] > plan[..., 0] + 0.3).sum() > 1000
+    assert (plan[..., 0] > plan[..., 1] + 0.3).sum() > 1000
+    assert not near(draw_plan(guessed, size=(400, 300)), red).any()
+    assert not near(draw_plan(guessed, size=(400, 300)), green).any()
+    with pytest.raises(InputError, match="Colours of the plan has shape"):
+        draw_plan(guessed, colours=colours[:, 1:])
+
+
+def test_plan_rings_a_place(plane_scene):
+    place = plane_scene.cameras.centers[1]
+    bare = draw_plan(plane_scene, size=(400, 300))
+    ringed = draw_plan(plane_scene, size=(400, 300), places=place[None])
+    ring = near(ringed, PLACE_COLOUR) & ~near(bare, PLACE_COLOUR)
+    assert ring.sum() > 40
+    # Around the camera that stands there, whose dot it leaves free.
+    low, high = ring.nonzero().amin(0), ring.nonzero().amax(0)
+    assert ((high - low) - 18).abs().max() <= 2
+    row, column = ((low + high) // 2).tolist()
+    assert near(ringed, PHOTO_COLOUR)[row - 2 : row + 3, column - 2 : column + 3].any()
+
+
+def test_overview_tells_what_is_next(plane_scene):
+    path = PathPictures(cameras=make_path(plane_scene, 3))
+    views, height, width = plane_scene.valid.shape
+    overlap = Overlap(
+        share=torch.eye(views),
+        angle_degrees=torch.zeros(views, views),
+        middle=torch.zeros(views, views, 3),
+        witnesses=torch.ones(views, height, width, dtype=torch.int64),
+    )
+    place = plane_scene.cameras.centers[1] + torch.tensor([0.3, 0.0, 0.0])
+    one = NextPhoto(photos=("view1.png",), center=place, text="Beside view1.png")
+    bare = draw_overview(plane_scene, path)
+    told = draw_overview(plane_scene, path, overlap=overlap, next_photos=[one])
+    more = draw_overview(plane_scene, path, overlap=overlap, next_photos=[one, one])
+    assert torch.equal(told[: len(bare) - 32], bare[:-32])
+    # Two plans and a line; a line more per photo.
+    assert len(told) > len(bare) + 560
+    assert 20 < len(more) - len(told) < 80
+    below = told[len(bare) :]
+    red = (below[..., 0] > below[..., 1] + 0.3) & (below[..., 1] < 0.4)
+    assert red.sum() > 1000
 
 
 def test_plan_without_measured_points_shows_the_filled_ones(plane_scene):

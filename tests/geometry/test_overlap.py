@@ -2,19 +2,23 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from reconx.export.nerfstudio import read_transforms
+from reconx.export.posed import read_depth
 from reconx.geometry.next_photo import neighbours_of, strongest_links, suggest_photos
 from reconx.geometry.overlap import SAMPLES, measure_overlap
-from reconx.ops.projection import camera_rays
+from reconx.ops.projection import camera_rays, unproject_depth
 from reconx.ops.se3 import se3_exp, so3_exp
 from reconx.ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
 from reconx.types import Cameras, Overlap, Photos, Scene, SceneSource, Sim3
 
 WIDTH, HEIGHT = 60, 40
+ROOM = Path(__file__).resolve().parents[2] / "assets" / "sample-room"
 
 
 def wall_scene(poses: Tensor, *, focal: float = WIDTH, scale: int = 1) -> Scene:
@@ -25,14 +29,18 @@ def wall_scene(poses: Tensor, *, focal: float = WIDTH, scale: int = 1) -> Scene:
     cameras = Cameras(camera_to_world=poses, K=K, width=width, height=height)
     rays = torch.einsum("vij,vhwj->vhwi", poses[:, :3, :3], camera_rays(cameras))
     start = cameras.centers[:, None, None]
-    points = start + (1 - start[..., 2:]) / rays[..., 2:] * rays
+    return scene_of(cameras, start + (1 - start[..., 2:]) / rays[..., 2:] * rays)
+
+
+def scene_of(cameras: Cameras, points: Tensor) -> Scene:
+    """All of it measured; the photos are called a, b, c ..."""
     everywhere = torch.ones(points.shape[:3], dtype=torch.bool)
     photos = Photos(
         images=torch.full_like(points, 0.5),
         valid=everywhere,
-        names=tuple("abcdefgh"[:count]),
-        original_sizes=((width, height),) * count,
-        to_original=torch.eye(3).repeat(count, 1, 1),
+        names=tuple("abcdefgh"[: len(cameras)]),
+        original_sizes=((cameras.width, cameras.height),) * len(cameras),
+        to_original=torch.eye(3).repeat(len(cameras), 1, 1),
     )
     return Scene(
         photos=photos,
@@ -160,19 +168,19 @@ def test_a_closed_ring_hangs_together_by_all_but_its_weakest_link() -> None:
 def test_a_gap_is_closed_from_halfway(row: Scene) -> None:
     first, *others = suggest_photos(row, measure_overlap(row))
     assert first.photos == ("b", "c")
-    assert "Between b and c: they share 25 % of what they show" in first.text
+    assert "Between b and c, which share 25 % of what they show" in first.text
     # Both show x from 0.5 to 0.75 and stand 0.375 to the sides of its middle.
     expected = torch.tensor([0.625, 0.0, 1 - math.hypot(0.375, 1)])
     torch.testing.assert_close(first.center, expected, atol=0.02, rtol=0)
     assert [photo.photos for photo in others] == [("c",), ("a",)]
-    assert "no other photo shows 100 % of its middle and right thirds" in others[0].text
-    assert "no other photo shows 75 % of its left third" in others[1].text
+    assert "of whose middle and right thirds no other photo shows 100 %" in others[0].text
+    assert "of whose left third no other photo shows 75 %" in others[1].text
 
 
 @pytest.mark.parametrize(
     ("degrees", "words"),
     [
-        ((0.0, 50.0), "stand 50 degrees apart. Take one more from halfway, 25 degrees"),
+        ((0.0, 50.0), "stand 50 degrees apart: take one more from halfway, 25 degrees"),
         ((0.0, 2.0), "stand at most 2.0 degrees apart from it"),
     ],
     ids=["too far apart", "too close"],
@@ -195,7 +203,9 @@ def test_no_place_is_claimed_between_photos_that_share_nothing() -> None:
     suggested = suggest_photos(scene, measure_overlap(scene))
     assert suggested[0].photos == ("c",)
     assert suggested[0].center is None
-    assert "100 % of its left and middle and right thirds" in suggested[0].text
+    assert (
+        "of whose left and middle and right thirds no other photo shows 100 %" in suggested[0].text
+    )
 
 
 def test_a_scene_without_points_overlaps_nowhere(row: Scene) -> None:
@@ -211,3 +221,18 @@ def test_an_upright_step_is_between_as_well() -> None:
     overlap = measure_overlap(wall_scene(poses))
     # Of a height of 2/3 each, 0.4 apart.
     assert overlap.share[0, 1] == pytest.approx(0.4, abs=0.01)
+
+
+def test_the_sample_room_asks_for_its_middle_photo() -> None:
+    """From the true depth of the outer photos; the middle one was taken where it is asked for."""
+    posed = read_transforms(ROOM)
+    left, middle, right = (posed.names.index(f"{name}.jpg") for name in ("left", "middle", "right"))
+    depth = torch.stack([read_depth(posed, index) for index in (left, right)])
+    cameras = Cameras.concatenate([posed.cameras[left], posed.cameras[right]])
+    cameras = cameras.resized(depth.shape[2], depth.shape[1])
+    scene = scene_of(cameras, unproject_depth(depth, cameras))
+    wanted = suggest_photos(scene, measure_overlap(scene))[0]
+    assert "stand 40 degrees apart" in wanted.text
+    assert wanted.center is not None
+    # 3.3 metres apart stand the outer photos.
+    assert float((wanted.center - posed.cameras[middle].centers[0]).norm()) < 0.2
