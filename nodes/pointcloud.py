@@ -6,6 +6,8 @@ from ..reconx.export.scene_pictures import draw_scene
 from ..reconx.geometry.estimators.base import GeometryOptions
 from ..reconx.geometry.estimators.pairs import GRAPHS, PairOptions
 from ..reconx.geometry.estimators.registry import make_estimator
+from ..reconx.geometry.next_photo import describe_overlap
+from ..reconx.geometry.overlap import measure_overlap
 from ..reconx.geometry.transform import Ball, KnownDistance, keep_points, scale_to_distance
 from ..reconx.geometry.upright import UP_RULES, stand_upright
 from ..reconx.trajectory.focus import find_focus
@@ -69,6 +71,11 @@ class BuildPointCloud(io.ComfyNode):
                     "depth_and_confidence",
                     tooltip="Per photo: depth, then confidence; black where nothing stands.",
                 ),
+                io.String.Output(
+                    "overlap",
+                    tooltip="What each photo shares with its neighbours, and what to photograph "
+                    "next; for Preview Any.",
+                ),
             ],
         )
 
@@ -87,7 +94,8 @@ class BuildPointCloud(io.ComfyNode):
         if "model" in estimator:
             estimator["model"].value.load(cost.megabytes)
         scene = maker.estimate(photos.value, NodeProgress(cls.hidden.unique_id, cost))
-        return io.NodeOutput(pack(scene), cloud_to_host(scene), draw_scene(scene))
+        told = describe_overlap(scene, measure_overlap(scene))
+        return io.NodeOutput(pack(scene), cloud_to_host(scene), draw_scene(scene), told)
 
 
 def _dust3r_inputs() -> list[io.Input]:

@@ -21,7 +21,7 @@ from .export.overview import PathPictures, draw_overview
 from .export.pictures import write_picture
 from .export.ply import write_gaussians_ply
 from .export.video import write_video
-from .geometry.next_photo import neighbours_of, strongest_links, suggest_photos
+from .geometry.next_photo import NEIGHBOURS, neighbours_of, strongest_links, suggest_photos
 from .geometry.overlap import measure_overlap
 from .ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_gaussians, apply_sim3_to_points
 from .parts import install_command
@@ -33,8 +33,6 @@ from .types import NextPhoto, Overlap, Sim3
 
 FPS = 24.0
 """Frames per second of the video."""
-NEIGHBOURS = 4
-"""Photos of which the report tells the overlap with each one: those that share most."""
 
 
 def prepare_output(folder: Path, *, overwrite: bool) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..checks import check_shape
 from ..ops.metrics import psnr
-from ..types import Cameras, NextPhoto, Overlap, Scene
+from ..types import ALL_WELL, Cameras, NextPhoto, Overlap, Scene
 from .pictures import photo_rectangle
 from .plan import draw_plan
 from .scene_pictures import depth_limits, draw_confidence, draw_depth
@@ -159,9 +159,7 @@ def _overlap_sections(
         colours = _WITNESS_COLOURS[level]
         return draw_plan(scene, None, size, view=view, colours=colours, places=places)
 
-    texts = [photo.text for photo in next_photos] or [
-        "The photos overlap well; as far as that tells, none is missing."
-    ]
+    texts = [photo.text for photo in next_photos] or [ALL_WELL]
     lines = [Section(heading=text, rows=[], columns=1, tile_height=1) for text in texts]
     return [_plans(heading, draw), *lines]
 

@@ -11,8 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from ..types import NextPhoto, Overlap, Scene
+from ..types import ALL_WELL, NextPhoto, Overlap, Scene
 
+NEIGHBOURS = 4
+"""Photos told of for each photo: those that share most with it."""
 MOST = 3
 """Photos suggested at once: the next look at the overlap tells more."""
 WEAK_SHARE = 0.5
@@ -32,6 +34,21 @@ def suggest_photos(scene: Scene, overlap: Overlap) -> tuple[NextPhoto, ...]:
     """
     links = _between_photos(scene, overlap)
     return tuple([*links, *_beside_narrow(scene, overlap), *_of_lone_parts(scene, overlap)][:MOST])
+
+
+def describe_overlap(scene: Scene, overlap: Overlap) -> str:
+    """What each photo shares with its neighbours, then what to photograph next, a line each."""
+    names = scene.photos.names
+    lines = []
+    for photo, name in enumerate(names):
+        neighbours = [
+            f"{names[other]} {100 * float(overlap.mutual[photo, other]):.0f} % "
+            f"at {float(overlap.angle_degrees[photo, other]):.0f} degrees"
+            for other in neighbours_of(overlap, photo)[:NEIGHBOURS]
+        ]
+        lines.append(f"{name} shares with {', '.join(neighbours) or 'no other'}")
+    suggested = [photo.text for photo in suggest_photos(scene, overlap)]
+    return "\n".join(lines + ["What to photograph next:", *(suggested or [ALL_WELL])])
 
 
 def strongest_links(overlap: Overlap) -> tuple[tuple[int, int], ...]:

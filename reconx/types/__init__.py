@@ -15,7 +15,7 @@ Conventions, stated once:
 
 from .cameras import CameraPrior, Cameras, LensDistortion
 from .gaussians import FitResult, Gaussians
-from .overlap import NextPhoto, Overlap
+from .overlap import ALL_WELL, NextPhoto, Overlap
 from .photos import Photos
 from .scene import CONFIDENT, FILLED, PairPointmaps, Scene, SceneSource
 from .sim3 import Sim3
@@ -23,6 +23,7 @@ from .structure import StructureTokens
 from .views import PointRenders, Views
 
 __all__ = [
+    "ALL_WELL",
     "CONFIDENT",
     "FILLED",
     "CameraPrior",

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from ..checks import check_shape
 
+ALL_WELL = "The photos overlap well: none is missing."
+"""Said where no `NextPhoto` is."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap:

@@ -56,6 +56,7 @@ GRAPH = {
         estimator="stereo",
     ),
     "depth": node("PreviewImage", images=["cloud", 2]),
+    "overlap": node("PreviewAny", source=["cloud", 3]),
     "cloud_file": node("PreviewPointCloud", model_3d=["cloud", 1], **VIEW),
     "path": node("ReconX_CameraPath", scene=["cloud", 0], **PATH),
     "plan": node("PreviewImage", images=["path", 4]),
@@ -131,6 +132,12 @@ def test_pictures_have_the_sizes_asked_for(host: Host, chain: Outcome) -> None:
     # Depth and confidence of each of the three photos.
     assert len(sizes("depth")) == 6
     assert len(sizes("plan")) == 1
+
+
+def test_what_to_photograph_next_is_told(chain: Outcome) -> None:
+    (told,) = chain.outputs["overlap"]["text"]
+    assert told.startswith("left.jpg shares with middle.jpg ")
+    assert told.endswith("What to photograph next:\nThe photos overlap well: none is missing.")
 
 
 def test_the_film_is_a_video_of_the_path(host: Host, chain: Outcome) -> None:

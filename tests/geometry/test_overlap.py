@@ -10,12 +10,17 @@ from torch import Tensor
 
 from reconx.export.nerfstudio import read_transforms
 from reconx.export.posed import read_depth
-from reconx.geometry.next_photo import neighbours_of, strongest_links, suggest_photos
+from reconx.geometry.next_photo import (
+    describe_overlap,
+    neighbours_of,
+    strongest_links,
+    suggest_photos,
+)
 from reconx.geometry.overlap import SAMPLES, measure_overlap
 from reconx.ops.projection import camera_rays, unproject_depth
 from reconx.ops.se3 import se3_exp, so3_exp
 from reconx.ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
-from reconx.types import Cameras, Overlap, Photos, Scene, SceneSource, Sim3
+from reconx.types import ALL_WELL, Cameras, Overlap, Photos, Scene, SceneSource, Sim3
 
 WIDTH, HEIGHT = 60, 40
 ROOM = Path(__file__).resolve().parents[2] / "assets" / "sample-room"
@@ -213,6 +218,16 @@ def test_a_scene_without_points_overlaps_nowhere(row: Scene) -> None:
     overlap = measure_overlap(empty)
     assert overlap.share.sum() == 0
     assert suggest_photos(empty, overlap) == ()
+
+
+def test_the_text_tells_of_every_photo(row: Scene) -> None:
+    lines = describe_overlap(row, measure_overlap(row)).splitlines()
+    assert lines[0] == "a shares with b 75 % at 14 degrees"
+    assert lines[1].startswith("b shares with a 75 % at 14 degrees, c 25 % at ")
+    assert lines[3] == "What to photograph next:"
+    assert len(lines) == 4 + 3
+    well = wall_scene(around(-10.0, 0.0, 10.0), focal=4 * WIDTH)
+    assert describe_overlap(well, measure_overlap(well)).endswith(ALL_WELL)
 
 
 def test_an_upright_step_is_between_as_well() -> None:
