@@ -143,12 +143,16 @@ def test_two_photos_with_known_focal(room):
     torch.testing.assert_close(sparse.cameras.K, CAMERAS.K[:2])
     assert rotation_errors(sparse.cameras, CAMERAS[:2]).max() < 0.2
     assert not sparse.distortion.any()
+    assert sparse.warnings == ()
 
 
 def test_two_photos_without_prior(room):
     sparse = solve(as_photos(room[:2]))
     assert rotation_errors(sparse.cameras, CAMERAS[:2]).max() < 1
     assert sparse.cameras.K[0, 0, 0] == pytest.approx(FOCAL, rel=0.08)
+    # Right by the prior: what these two photos show fits many lenses, of which a third leaves one.
+    (warning,) = sparse.warnings
+    assert warning.startswith("The lens is a guess: ")
 
 
 def test_given_poses_are_kept_and_give_scale(room):

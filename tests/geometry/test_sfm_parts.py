@@ -1,6 +1,7 @@
 """The parts of structure from motion, each on a known answer."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from reconx.geometry.stereo.features import (
     detect_with_pycolmap,
     find_features,
 )
+from reconx.geometry.stereo.focal import search_focal
 from reconx.geometry.stereo.lenses import TYPICAL_FOCAL, gather_lenses
 from reconx.geometry.stereo.matching import NEIGHBOURS, choose_pairs, match_descriptors
 from reconx.geometry.stereo.retrieval import likely_partners
@@ -147,6 +149,30 @@ def test_a_turn_is_told_from_a_flat_scene(flat):
         shares.append(turn_share(pair, 1000.0, 1.5, seed=0))
     assert shares[0] > 0.98
     assert shares[1] < 0.5
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_flat_scene_leaves_the_focal_length_open(flat):
+    points = make_cloud(flat)
+    noise = np.random.default_rng(2).normal(scale=0.2, size=(2, len(points), 2))
+    pair = VerifiedPair(
+        features=np.zeros((len(points), 2), dtype=np.int64),
+        first=project_rays(points, np.eye(3, 4)) * 900 + noise[0],
+        second=project_rays(points, POSE) * 900 + noise[1],
+    )
+    lenses = gather_lenses(make_photos(((1000, 600), (1000, 600))))
+    lenses = replace(lenses, long_side=np.full(2, 1000.0))
+    search = search_focal(lenses, {(0, 1): pair}, 1.0, seed=0)
+    assert search.is_guess == flat
+    if flat:
+        assert search.describe_doubt().startswith("The lens is a guess: the photos fit each other")
+    else:
+        assert search.lenses.focal == pytest.approx(900, rel=0.05)
+
+
+def test_given_focal_lengths_are_not_searched():
+    prior = CameraPrior(K=torch.eye(3)[None] * 80)
+    assert search_focal(gather_lenses(make_photos(((1000, 600),), prior)), {}, 1.0, seed=0) is None
 
 
 def test_triangulation_drops_the_view_that_contradicts():

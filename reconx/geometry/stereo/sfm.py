@@ -64,7 +64,11 @@ def reconstruct_sparse(photos: Photos, seed: int, progress: Progress) -> SparseR
     warnings += [_lonely_text(photos, pairs, index) for index in lonely]
     matches = {photo_pair: len(pair) for photo_pair, pair in pairs.items()}
     pairs = {p: pair for p, pair in pairs.items() if len(pair) >= MIN_MATCHES and p[0] in joined}
-    lenses = search_focal(lenses, pairs, unit_px, seed)
+    search = search_focal(lenses, pairs, unit_px, seed)
+    if search is not None:
+        lenses = search.lenses
+        # From three photos on, bundle adjustment finds what pairs leave open.
+        warnings += [search.describe_doubt()] if search.is_guess and len(joined) == 2 else []
     task = PlacementTask(
         pairs=pairs,
         tracks=build_tracks(pairs),
