@@ -14,6 +14,7 @@ from reconx.geometry.estimators.base import GeometryOptions
 from reconx.geometry.estimators.registry import make_estimator
 from reconx.geometry.stereo.assemble import assemble_scene
 from reconx.geometry.stereo.cost import try_judging
+from reconx.geometry.stereo.exposure import measure_exposures
 from reconx.geometry.stereo.neighbours import choose_sources
 from reconx.geometry.stereo.sparse import SparseReconstruction
 from reconx.ops.photos import resize_photos
@@ -103,6 +104,36 @@ def test_distorted_photos_are_undistorted_once(plane_scene, sparse):
     assert not scene.photos.valid[:, 0, 0].any()
     assert scene.photos.valid[:, 36, 48].all()
     assert not scene.measured[:, 0, 0].any()
+
+
+def exposed(photos: Photos, *stops: float) -> Photos:
+    """The photos as taken with other exposures, and clipped as a camera clips."""
+    images = photos.images.clamp(0, 1)
+    linear = torch.where(images > 0.04045, ((images + 0.055) / 1.055) ** 2.4, images / 12.92)
+    linear = (linear * 2 ** torch.tensor(stops)[:, None, None, None]).clamp(max=1)
+    images = torch.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+    return replace(photos, images=images)
+
+
+@pytest.mark.parametrize("stops", [(0.0, 0.0, 0.0), (0.0, 1.0, -0.7), (0.3, 0.3, 0.9)])
+def test_exposures_are_measured(plane_scene, sparse, stops):
+    found = measure_exposures(exposed(plane_scene.photos, *stops), sparse)
+    expected = torch.tensor(stops) - torch.tensor(stops).median()
+    torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
+
+
+def test_a_photo_without_common_points_has_no_exposure(plane_scene, sparse):
+    blown = plane_scene.photos.images.clone()
+    blown[1] = 1.0
+    found = measure_exposures(replace(plane_scene.photos, images=blown), sparse)
+    assert found.isnan().tolist() == [False, True, False]
+
+
+def test_an_uneven_exposure_is_told_by_name(plane_scene, sparse):
+    pair = exposed(plane_scene.photos, 0.0, 1.0, 0.0)
+    (warning,) = _assemble(pair, sparse).source.warnings
+    assert warning.startswith("view1.png is 1.0 stops brighter than the other photos")
+    assert _assemble(plane_scene.photos, sparse).source.warnings == ()
 
 
 def test_no_depth_at_all_is_said(plane_scene, sparse):

@@ -15,6 +15,7 @@ from ..estimators.base import GeometryOptions
 from ..fill import fill_depth
 from ..scene import geometry_size, make_scene
 from .dense import StereoInput, estimate_depth
+from .exposure import describe_exposures, measure_exposures
 from .neighbours import choose_sources, sparse_depths
 from .sparse import SparseReconstruction
 
@@ -42,6 +43,7 @@ def assemble_scene(
     """
     began = time.perf_counter()
     selected = select_photos(photos, list(sparse.photo_index))
+    uneven = describe_exposures(selected, measure_exposures(selected, sparse))
     selected = undistort_photos(selected, sparse.cameras, radial_lenses(sparse.distortion))
     width, height = geometry_size(photos, options)
     small = resize_photos(selected, width, height)
@@ -57,7 +59,9 @@ def assemble_scene(
     stereo_done = time.perf_counter()
     filled = fill_depth(measured, small.images, small.valid, cameras, progress)
     fill_done = time.perf_counter()
-    warnings = sparse.warnings + _depth_warnings(measured, small)
+    for text in uneven:
+        logger.warning(text)
+    warnings = sparse.warnings + uneven + _depth_warnings(measured, small)
     source = SceneSource(
         estimator="stereo",
         seconds={"dense stereo": stereo_done - began, "fill": fill_done - stereo_done},
