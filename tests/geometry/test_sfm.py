@@ -1,6 +1,7 @@
 """Structure from motion on a synthetic room, whose cameras are known, and on real photos."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,10 @@ PLANES = torch.tensor(  # normal and offset: back wall, left wall, right wall, f
     dtype=torch.float32,
 )
 
+CLOSED = torch.tensor(  # four walls, floor and ceiling
+    [[0, 0, 1, 4], [0, 0, -1, 4], [1, 0, 0, 4], [-1, 0, 0, 4], [0.1, 1, 0, 1.5], [0, -1, 0.1, 2.5]]
+)
+
 
 def make_cameras(*motions):
     poses = se3_exp(torch.tensor(motions, dtype=torch.float32))
@@ -30,21 +35,21 @@ def make_cameras(*motions):
     return Cameras(camera_to_world=poses, K=K.repeat(len(poses), 1, 1), width=WIDTH, height=HEIGHT)
 
 
-def render_room(cameras, seed=0):
-    """Ray-cast five textured planes."""
+def render_room(cameras, seed=0, planes=PLANES):
+    """Ray-cast textured planes."""
     generator = torch.Generator().manual_seed(seed)
-    textures = [make_texture(generator) for _ in PLANES]
+    textures = [make_texture(generator) for _ in planes]
     directions = torch.einsum(
         "vij,vhwj->vhwi", cameras.camera_to_world[:, :3, :3], camera_rays(cameras)
     )
     centres = cameras.centers[:, None, None]
     nearest = torch.full(directions.shape[:3], torch.inf)
     images = torch.zeros_like(directions)
-    for index, plane in enumerate(PLANES):
+    for index, plane in enumerate(planes):
         distance = (plane[3] - centres @ plane[:3]) / (directions @ plane[:3])
         hit = centres + distance[..., None] * directions
         inside = (distance > 0) & (distance < nearest)
-        if index == 4:  # the box is small
+        if planes is PLANES and index == 4:  # the box is small
             inside &= (hit[..., 0] - 0.4).abs().le(0.9) & hit[..., 1].ge(0)
         axes = [axis for axis in range(3) if axis != int(plane[:3].abs().argmax())]
         colour = sample_image(textures[index], hit[..., axes] * 70 + 500)
@@ -216,6 +221,30 @@ def test_a_stranger_is_left_out_with_a_warning(room):
     (warning,) = sparse.warnings
     assert warning.startswith("Photo 1 (IMG_0000.jpg) shares too few points with the others (")
     assert rotation_errors(sparse.cameras, CAMERAS).max() < 0.3
+
+
+def around_a_room(count):
+    """Cameras that look outwards from a circle, in a closed room."""
+    turns = se3_exp(torch.tensor([[0, 2 * math.pi * i / count, 0, 0, 0, 0] for i in range(count)]))
+    outwards = torch.tensor([0.0, 0.0, -1.2])  # each stands behind the middle of what it shows
+    turns[:, :3, 3] = turns[:, :3, :3] @ outwards
+    turns[:, 1, 3] += 0.1 * torch.sin(torch.arange(count) * 3.0)
+    K = CAMERAS.K[:1].repeat(count, 1, 1)
+    return Cameras(camera_to_world=turns, K=K, width=WIDTH, height=HEIGHT)
+
+
+@pytest.mark.slow
+def test_a_round_closes_and_strangers_are_named():
+    """Eighteen photos in no order: more than are compared all with all."""
+    cameras = around_a_room(18)
+    order = torch.randperm(18, generator=torch.Generator().manual_seed(0))
+    strangers = render_room(CAMERAS[:2], seed=5)
+    photos = torch.cat([strangers[:1], render_room(cameras, planes=CLOSED)[order], strangers[1:]])
+    sparse = solve(as_photos(photos))
+    assert sparse.photo_index == tuple(range(1, 19))
+    left_out = [text for text in sparse.warnings if "shares too few points" in text]
+    assert [text[:8] for text in left_out] == ["Photo 1 ", "Photo 20"]
+    assert rotation_errors(sparse.cameras, cameras[order]).max() < 0.6
 
 
 @pytest.mark.slow
