@@ -150,7 +150,7 @@ def _overlap_sections(
     scene: Scene, overlap: Overlap, next_photos: Sequence[NextPhoto]
 ) -> list[Section]:
     """How many photos show what, and below it what to photograph next, a line each."""
-    heading = "What to photograph next: shown by one photo (red), two (yellow), more (green)"
+    heading = "What to photograph next (ring): shown by one photo (red), two (yellow), more (green)"
     level = (overlap.witnesses - 1).clamp(0, len(_WITNESS_COLOURS) - 1).long()
     centers = [photo.center for photo in next_photos if photo.center is not None]
     places = torch.stack(centers) if centers else None
