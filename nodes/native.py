@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..reconx.video.fitting import MAX_MULTIPLE
 from ..reconx.video.frames import views_from_frames
 from ..reconx.video.pieces import join_pieces, split_path
 from .conditions import HostModels
@@ -143,7 +144,7 @@ class SplitPath(io.ComfyNode):
                     "size_multiple",
                     default=16,
                     min=1,
-                    max=256,
+                    max=MAX_MULTIPLE,
                     tooltip="Width and height are rounded to multiples of this: Wan 16, LTX 32.",
                 ),
             ],

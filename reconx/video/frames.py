@@ -1,5 +1,7 @@
 """Frames that somebody else made along a path, as views."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,13 +11,14 @@ from ..errors import InputError
 from ..progress import Progress
 from ..render.points import render_scene
 from ..trajectory.options import CameraPath
-from ..types import Scene, Views
+from ..types import Cameras, Scene, Views
 from .base import Clip
 from .clips import Stretch
+from .fitting import MAX_MULTIPLE, fit_size
 from .reel import Reel
 
 SHAPE_TOLERANCE = 0.1
-"""Share by which width over height may differ from the path's: video models round sizes."""
+"""Share by which width over height may differ from the path's, however the sides were chosen."""
 
 
 def views_from_frames(
@@ -50,7 +53,7 @@ def views_from_frames(
             f"{len(frames)} frames were given for a path of {len(path)} cameras; expected one per "
             "camera. Lay the path with the frame rule of your video model, and sample its length."
         )
-    if abs(width * cameras.height / (height * cameras.width) - 1) > SHAPE_TOLERANCE:
+    if not _has_shape_of(cameras, width, height):
         raise InputError(
             f"Frames of {width} x {height} do not have the shape of the path's "
             f"{cameras.width} x {cameras.height}; they would be squeezed. Lay the path with the "
@@ -67,3 +70,15 @@ def views_from_frames(
     whole = Stretch(0, len(path) - 1)
     reel.add(whole, Clip(frames=frames.clamp(0, 1), confidence=None), ~renders.hole)
     return reel.finish()
+
+
+def _has_shape_of(cameras: Cameras, width: int, height: int) -> bool:
+    """Whether frames are shaped like the path's, or as near as a video model's multiples allow.
+
+    Small sides are rounded by a large share of themselves: 72 x 48 by multiples of 16 to 64 x 48.
+    """
+    if abs(width * cameras.height / (height * cameras.width) - 1) <= SHAPE_TOLERANCE:
+        return True
+    largest = min(math.gcd(width, height), MAX_MULTIPLE)
+    sizes = (fit_size(cameras.width, cameras.height, side) for side in range(1, largest + 1))
+    return (width, height) in sizes

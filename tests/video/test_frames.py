@@ -8,6 +8,7 @@ from reconx.render.points import render_scene
 from reconx.trajectory.options import CameraPath, PathOptions
 from reconx.trajectory.path import make_path
 from reconx.types import Scene
+from reconx.video.fitting import fit_size
 from reconx.video.frames import views_from_frames
 
 
@@ -46,6 +47,25 @@ def test_another_shape_is_refused_but_rounding_is_not(plane_scene: Scene, path: 
     views_from_frames(torch.zeros(7, 64, 80, 3), plane_scene, path)
     with pytest.raises(InputError, match="Frames of 128 x 72 do not have the shape"):
         views_from_frames(torch.zeros(7, 72, 128, 3), plane_scene, path)
+
+
+@pytest.mark.parametrize("multiple", [16, 64, 256])
+def test_what_a_multiple_makes_of_a_size_is_taken(
+    plane_scene: Scene, path: CameraPath, multiple: int
+) -> None:
+    narrow = replace(path, cameras=path.cameras.resized(72, 48))
+    width, height = fit_size(72, 48, multiple)
+    assert width * 48 < 0.9 * height * 72
+    views_from_frames(torch.zeros(7, height, width, 3), plane_scene, narrow)
+
+
+@pytest.mark.parametrize(("width", "height"), [(48, 48), (64, 32), (512, 512)])
+def test_what_no_multiple_makes_of_a_size_is_refused(
+    plane_scene: Scene, path: CameraPath, width: int, height: int
+) -> None:
+    narrow = replace(path, cameras=path.cameras.resized(72, 48))
+    with pytest.raises(InputError, match=f"Frames of {width} x {height} do not have the shape"):
+        views_from_frames(torch.zeros(7, height, width, 3), plane_scene, narrow)
 
 
 def test_frames_that_overflowed_are_refused(plane_scene: Scene, path: CameraPath):

@@ -47,7 +47,7 @@ def test_long_stretches_are_cut_between_photos(
 
 @pytest.mark.parametrize("loop", [False, True])
 def test_joined_pieces_are_the_path(plane_scene: Scene, loop: bool) -> None:
-    path = make_path(plane_scene, PathOptions(frames=9, width=64, height=48, loop=loop))
+    path = make_path(plane_scene, PathOptions(frames=9, width=72, height=48, loop=loop))
     pieces = split_path(plane_scene, path, max_frames=5)
     paths = [piece.path for piece in pieces]
     film, joined = join_pieces([piece.control.frames for piece in pieces], paths)
