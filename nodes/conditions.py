@@ -30,6 +30,8 @@ class HostModels(NamedTuple):
     negative: Conditioning | None = None
     clip_vision: Any = None
     model_patch: Any = None
+    low_noise_model: Any = None
+    """Takes over from `model` once little noise is left: Wan 2.2 A14B has two experts."""
 
 
 class Known(NamedTuple):
@@ -88,11 +90,11 @@ def from_text(models: HostModels, latents: Tensor) -> Conditions:
 
 def give_renders(models: HostModels, request: ClipRequest) -> tuple[Any, ClipRequest]:
     """The model, and what is left to tell it: a Uni3C control net takes the renders."""
-    if models.model_patch is None:
+    strength = request.guidance.renders.strength
+    if models.model_patch is None or strength == 0:
         return models.model, request
     from comfy_extras.nodes_model_patch import WanUni3CControlnetApply
 
-    strength = request.guidance.renders.strength
     (model,) = WanUni3CControlnetApply().apply_patch(
         models.model, models.model_patch, models.vae, request.renders.colour, strength, 0.0, 1.0
     )

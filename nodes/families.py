@@ -42,6 +42,8 @@ class Family:
     renders: Literal["native", "blended"] = "blended"
     dials: tuple[Dial, ...] = ("keyframe_strength", "render_strength", "render_share")
     text_strength: float = 6.0
+    boundary: float | None = None
+    """Noise level below which a low-noise expert takes over; None = the family has none."""
     needs: tuple[str, ...] = ("positive", "negative")
     """Fields of `HostModels` that must be connected."""
     licence: str
@@ -81,9 +83,22 @@ def find_family(models: HostModels) -> Family:
             "cannot be driven along a path. Connect one of these: "
             f"{', '.join(family.name for family in FAMILIES)}."
         )
+    if models.low_noise_model is not None:
+        _check_low_noise_expert(family, models)
     if models.model_patch is not None:
         family = _with_uni3c(family, models)
     return family
+
+
+def _check_low_noise_expert(family: Family, models: HostModels) -> None:
+    """Require the second of two experts to be of the first one's family."""
+    other = find_family(HostModels(models.low_noise_model, models.vae))
+    if family.boundary is None or other.name != family.name:
+        raise BackboneMismatch(
+            f"A low-noise model of the family {other.name} was connected beside a model of the "
+            f"family {family.name}; expected the two experts of Wan 2.2 A14B, which are of one "
+            "family. Connect those, or no low-noise model."
+        )
 
 
 def _with_uni3c(family: Family, models: HostModels) -> Family:
@@ -95,9 +110,7 @@ def _with_uni3c(family: Family, models: HostModels) -> Family:
             "expected a Uni3C control net (WanUni3CControlnet) beside a Wan 2.1 model. Connect "
             "those, or no model patch."
         )
-    # The control net is given the whole clip, so it has no share of the steps.
-    dials = tuple(dial for dial in family.dials if dial != "render_share")
-    return replace(family, name=f"{family.name}+uni3c", renders="native", dials=dials)
+    return replace(family, name=f"{family.name}+uni3c", renders="native")
 
 
 def check_models(models: HostModels, family: Family) -> None:
@@ -129,14 +142,17 @@ WAN = "Apache-2.0"
 HUNYUAN = "Tencent Hunyuan Community"
 NVIDIA = "NVIDIA Open Model"
 HELD: tuple[Dial, ...] = ("render_strength", "render_share")
+T2V_BOUNDARY, I2V_BOUNDARY = 0.875, 0.9
+"""Where the experts of Wan 2.2 A14B change: `boundary` in the configs published with them."""
 FAMILIES = (
     Family(
         name="wan-vace",
         kind="WAN21_Vace",
         prepare=prepare_vace,
         renders="native",
-        dials=("render_strength",),
+        dials=("render_strength", "render_share"),
         max_frames=81,
+        boundary=T2V_BOUNDARY,
         licence=WAN,
         memory="1.3B: 8 GB; 14B: 16 GB and more",
     ),
@@ -160,8 +176,8 @@ FAMILIES = (
         prepare=prepare_masked,
         needs_first=True,
         renders="native",
-        dials=("keyframe_strength", "render_strength"),
         max_frames=81,
+        boundary=I2V_BOUNDARY,
         licence=WAN,
         memory="Fun-InP 1.3B: 8 GB; 14B: 16 GB and more",
     ),
@@ -171,6 +187,7 @@ FAMILIES = (
         channels=16,
         prepare=hold_known,
         max_frames=81,
+        boundary=T2V_BOUNDARY,
         licence=WAN,
         memory="1.3B: 8 GB; 14B: 16 GB and more",
     ),

@@ -83,6 +83,14 @@ class BackboneFromModel(io.ComfyNode):
                         "are refused."
                     ),
                 ),
+                io.Model.Input(
+                    "low_noise_model",
+                    optional=True,
+                    tooltip=(
+                        "Wan 2.2 A14B alone: its low-noise expert; the high-noise one then goes "
+                        "to model. It takes over by itself where it was trained to."
+                    ),
+                ),
             ],
             outputs=[BackboneSocket.Output("backbone", tooltip="For Sample Views.")],
         )

@@ -18,8 +18,9 @@ from ..reconx.types import Cameras
 from ..reconx.video.base import BackboneSpec, Clip, ClipRequest
 from ..reconx.video.fitting import fit_cameras_to_spec
 from ..reconx.video.latents import blend_latents
-from .conditions import Conditions, HostModels, Known, drop_unasked
+from .conditions import Conditions, HostModels, Known
 from .families import backbone_spec, check_models, find_family
+from .legs import Leg, plan_legs
 
 WRAPPER = "reconx"
 """Under which the host keeps what is added to a model."""
@@ -74,39 +75,68 @@ class HostBackbone:
         """
         # As the host runs its own samplers; the library is called outside of it.
         with torch.inference_mode():
-            conditions = self._family.prepare(self._models, drop_unasked(request))
-            latents = self._denoise(conditions, request, progress)
-            frames = self._models.vae.decode(conditions.finish(latents))
+            frames = self._models.vae.decode(self._denoise(request, progress))
         frames = frames.reshape(-1, *frames.shape[-3:])[..., :3]
         # A copy made outside inference mode may take part in a fit.
         return Clip(frames=frames.to("cpu", torch.float32).clone(), confidence=None)
 
-    def _denoise(self, conditions: Conditions, request: ClipRequest, progress: Progress) -> Tensor:
-        import comfy.sample
+    def _denoise(self, request: ClipRequest, progress: Progress) -> Tensor:
+        sigmas = self._noise_levels(request)
+        report = _report_steps(self._models.model, len(sigmas) - 1, progress)
+        latents = None
+        for leg in plan_legs(self._family, self._models, request, sigmas.tolist()):
+            conditions = self._family.prepare(leg.models, leg.request)
+            latents = conditions.finish(self._take_leg(leg, conditions, latents, sigmas, report))
+        assert latents is not None, "a clip has at least one step"
+        return latents
+
+    def _noise_levels(self, request: ClipRequest) -> Float[Tensor, " level"]:
+        """The noise level before each step, and after the last."""
+        import comfy.samplers
 
         assert request.steps is not None, "the spec names a number of steps"
-        noise = comfy.sample.prepare_noise(conditions.samples, request.seed)
-        model = conditions.model
+        model = self._models.model
+        sampler = comfy.samplers.KSampler(
+            model, request.steps, model.load_device, self._sampler, self._scheduler
+        )
+        return sampler.sigmas
+
+    def _take_leg(
+        self,
+        leg: Leg,
+        conditions: Conditions,
+        latents: Tensor | None,
+        sigmas: Float[Tensor, " level"],
+        report: Callable[[int, Tensor], None],
+    ) -> Tensor:
+        """Denoise from what the leg before has left; None = from noise alone."""
+        import comfy.sample
+        import comfy.samplers
+
+        seed, model = leg.request.seed, conditions.model
+        noise = comfy.sample.prepare_noise(conditions.samples, seed)
         if conditions.known is not None:
-            model = _hold_known(model, conditions.known, noise, request)
-        return comfy.sample.sample(
+            model = _hold_known(model, conditions.known, noise, leg.request, sigmas)
+        return comfy.sample.sample_custom(
             model,
-            noise,
-            request.steps,
-            request.guidance.text_strength,
-            self._sampler,
-            self._scheduler,
+            noise if latents is None else torch.zeros_like(noise),
+            leg.request.guidance.text_strength,
+            comfy.samplers.sampler_object(self._sampler),
+            sigmas[leg.first : leg.last + 1],
             conditions.positive,
             conditions.negative,
-            conditions.samples,
+            conditions.samples if latents is None else latents,
             noise_mask=conditions.noise_mask,
-            callback=_report_steps(model, request.steps, progress),
+            callback=lambda step, denoised, *_: report(leg.first + step, denoised),
             disable_pbar=True,
-            seed=request.seed,
+            # Samplers that add noise of their own shall not add that of the first leg again.
+            seed=seed + leg.first,
         )
 
 
-def _hold_known(model: Any, known: Known, noise: Tensor, request: ClipRequest) -> Any:
+def _hold_known(
+    model: Any, known: Known, noise: Tensor, request: ClipRequest, sigmas: Float[Tensor, " level"]
+) -> Any:
     """A clone of the model that blends known latents in around each of its evaluations.
 
     The host's own `noise_mask` does the same in most families; but in some it is a condition that
@@ -123,7 +153,7 @@ def _hold_known(model: Any, known: Known, noise: Tensor, request: ClipRequest) -
     def predict(
         executor: Any, x: Tensor, sigma: Tensor, model_options: dict[str, Any], seed: int | None
     ) -> Tensor:
-        step = _step_of(sigma, model_options["transformer_options"]["sample_sigmas"])
+        step = _step_of(sigma, sigmas)
         active = [(guide.strength, where.to(x)) for guide, where in guides if guide.covers(*step)]
         sampling = executor.class_obj.inner_model.model_sampling
         clean, level = latents.to(x), sigma.reshape(-1, *[1] * (x.ndim - 1))
@@ -146,16 +176,14 @@ def _step_of(sigma: Tensor, sigmas: Float[Tensor, " step"]) -> tuple[int, int]:
     return max(int(reached.sum()) - 1, 0), len(sigmas) - 1
 
 
-def _report_steps(
-    model: Any, steps: int, progress: Progress
-) -> Callable[[int, Tensor, Tensor, int], None]:
-    """The callback of a sampler; raises, and so ends the sampler, where the user has cancelled."""
+def _report_steps(model: Any, steps: int, progress: Progress) -> Callable[[int, Tensor], None]:
+    """For samplers' callbacks; raises, and so ends the sampler, where the user has cancelled."""
     import latent_preview
 
     task = progress.start("Denoising", steps)
     previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
 
-    def report(step: int, denoised: Tensor, x: Tensor, total: int) -> None:
+    def report(step: int, denoised: Tensor) -> None:
         preview: Preview | None = None
         if previewer is not None:
             preview = lambda: _picture(previewer, denoised)  # noqa: E731

@@ -53,16 +53,43 @@ def test_every_family_keeps_the_contract(
     comfyui: Path, host_python: Path, scene_file: Path
 ) -> None:
     found = in_host(comfyui, host_python, scene_file, "broken_promises", ())
-    assert len(found) == 15
+    assert len(found) == 18
     assert {name: failures for name, failures in found.items() if failures} == {}
 
 
 @pytest.mark.comfyui
 @pytest.mark.slow
 def test_known_latents_are_held(comfyui: Path, host_python: Path, scene_file: Path) -> None:
-    names = ("wan-t2v", "wan-ti2v", "ltx", "svd")
+    names = ("wan-t2v", "wan-t2v+experts", "wan-ti2v", "ltx", "svd")
     found = in_host(comfyui, host_python, scene_file, "unheld_latents", names)
     assert found == {name: [] for name in names}
+
+
+@pytest.mark.comfyui
+def test_experts_change_where_they_were_trained_to(
+    comfyui: Path, host_python: Path, scene_file: Path
+) -> None:
+    names = ("wan-t2v", "wan-i2v", "wan-vace")
+    found = in_host(comfyui, host_python, scene_file, "steps_of_experts", names)
+    assert found["wan-t2v"] == found["wan-vace"] == ["high", "high", "high", "low"]
+    assert found["wan-i2v"] == ["high", "high", "low", "low"]
+
+
+@pytest.mark.comfyui
+def test_native_renders_guide_during_their_share_alone(
+    comfyui: Path, host_python: Path, scene_file: Path
+) -> None:
+    names = ("wan-vace", "wan-i2v", "wan-t2v+uni3c", "wan-flf2v+uni3c")
+    found = in_host(comfyui, host_python, scene_file, "steps_with_renders", names)
+    assert found == {name: [False, True, True, False] for name in names}
+
+
+@pytest.mark.comfyui
+@pytest.mark.slow
+def test_two_experts_share_the_memory(comfyui: Path, host_python: Path, scene_file: Path) -> None:
+    found = in_host(comfyui, host_python, scene_file, "most_in_memory", ("wan-t2v+experts",))
+    assert 0.9 < found["room for one"] <= 1.2
+    assert found["room for both"] > 1.8
 
 
 @pytest.mark.comfyui
@@ -84,3 +111,5 @@ def test_what_cannot_be_driven_is_refused_by_name(
     assert "No VAE came with the model of the family wan-t2v" in found["no vae"][0]
     assert "latents of 128 channels" in found["vae of another model"][0]
     assert "also needs clip_vision" in found["svd without vision"][0]
+    assert "low-noise model of the family ltx was connected" in found["expert of ltx"][0]
+    assert "low-noise model of the family wan-i2v" in found["experts of two"][0]

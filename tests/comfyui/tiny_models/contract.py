@@ -9,6 +9,7 @@ import importlib.abc
 import importlib.machinery
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,7 +17,10 @@ from typing import Any
 import comfy.model_management as management
 import torch
 
-from .models import MODELS, tiny_model, tiny_vae
+from .models import MODELS, tiny_model, tiny_uni3c, tiny_vae
+
+BESIDE = ("wan-i2v+uni3c", "wan-t2v+experts", "wan-vace+experts")
+"""Families with another model beside the first."""
 
 
 class Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -57,9 +61,10 @@ def conditioning(name: str, seed: int) -> list[list[Any]]:
 
 
 def tiny_backbone(name: str, **changes: Any) -> Any:
-    """A backbone of a family; changes are of what is connected."""
+    """A backbone of a family, `+uni3c` or `+experts`; changes are of what is connected."""
     sampling = importlib.import_module("reconx_pack.nodes.sampling")
     conditions = importlib.import_module("reconx_pack.nodes.conditions")
+    name, _, beside = name.partition("+")
     sees = name in ("wan-flf2v", "wan-i2v", "hunyuan-1.5", "svd")
     models = conditions.HostModels(
         tiny_model(name),
@@ -67,6 +72,8 @@ def tiny_backbone(name: str, **changes: Any) -> Any:
         conditioning(name, seed=0),
         conditioning(name, seed=1),
         TinyVision() if sees else None,
+        tiny_uni3c() if beside == "uni3c" else None,
+        tiny_model(name, seed=1) if beside == "experts" else None,
     )
     return sampling.HostBackbone(models._replace(**changes), "euler", "simple")
 
@@ -82,7 +89,7 @@ def failures(name: str, scene: Any) -> list[str]:
 def broken_promises(scene: Any, names: list[str]) -> dict[str, list[str]]:
     """What fails, by family; all families but one that is refused where none are named."""
     torch.set_num_threads(1)
-    names = names or [name for name in MODELS if name != "wan-camera"]
+    names = names or [*(name for name in MODELS if name != "wan-camera"), *BESIDE]
     return {name: failures(name, scene) for name in names}
 
 
@@ -107,6 +114,77 @@ def unheld_latents(scene: Any, names: list[str]) -> dict[str, list[str]]:
         check_known_latents(tiny_backbone(name, vae=vae), scene, denoise)
 
     return {name: _raised(partial(check, name)) for name in names}
+
+
+class Watcher:
+    """What a model is given at each step, by wrappers around its network."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, torch.Tensor]] = []
+        """Which model, and what it is told beside the latents."""
+
+    def watch(self, model: Any, name: str) -> Any:
+        """A clone of the model that is watched under a name."""
+        from comfy.patcher_extension import WrappersMP
+
+        def forward(executor: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            *_, options = args
+            patches = options.get("patches", {}).get("double_block", [])
+            told = [kwargs.get("vace_context"), x[:, 16:], *(p.render_video for p in patches)]
+            told = [part.flatten() for part in told if part is not None]
+            self.seen.append((name, torch.cat(told)))
+            return executor(x, *args, **kwargs)
+
+        watched = model.clone()
+        watched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "watcher", forward)
+        return watched
+
+
+FOUR = {"steps": 4}
+"""Steps of which Wan, at its shift of 8, begins at noise levels of 1, 0.96, 0.89 and 0.73."""
+
+
+def steps_of_experts(scene: Any, names: list[str]) -> dict[str, list[str]]:
+    """Which of two experts takes each of four steps."""
+    from backbone_contract import generate, request_for
+
+    def experts(name: str) -> list[str]:
+        watcher = Watcher()
+        high, low = (watcher.watch(tiny_model(name), expert) for expert in ("high", "low"))
+        backbone = tiny_backbone(name, model=high, low_noise_model=low)
+        guidance = request_for(backbone, scene).guidance
+        generate(
+            backbone,
+            request_for(backbone, scene, guidance=replace(guidance, text_strength=1.0), **FOUR),
+        )
+        return [expert for expert, _ in watcher.seen]
+
+    return {name: experts(name) for name in names}
+
+
+def steps_with_renders(scene: Any, names: list[str]) -> dict[str, list[bool]]:
+    """Whether each of four steps is told of the renders, which guide the two in the middle."""
+    from backbone_contract import generate, request_for
+
+    from reconx.render.edits import edit_renders
+    from reconx.video.base import GuidanceOptions, Guide
+    from reconx.video.guidance import check_guidance
+
+    def told(name: str) -> list[bool]:
+        watcher = Watcher()
+        family, _, _ = name.partition("+")
+        backbone = tiny_backbone(name, model=watcher.watch(tiny_model(family), name))
+        asked = GuidanceOptions(text_strength=1.0, renders=Guide(start=0.25, end=0.75))
+        guidance = check_guidance(backbone.spec, asked)
+        plain = request_for(backbone, scene, guidance=guidance, **FOUR)
+        renders = plain.renders
+        painted = replace(plain, renders=edit_renders(renders, 1 - renders.colour))
+        for request in (plain, painted):
+            generate(backbone, request)
+        first, second = watcher.seen[:4], watcher.seen[4:]
+        return [not torch.equal(a, b) for (_, a), (_, b) in zip(first, second, strict=True)]
+
+    return {name: told(name) for name in names}
 
 
 def most_in_memory(scene: Any, names: list[str]) -> dict[str, float]:
@@ -157,6 +235,8 @@ def refusals(scene: Any, names: list[str]) -> dict[str, list[str]]:
         "no vae": partial(tiny_backbone, "wan-t2v", vae=None),
         "vae of another model": partial(tiny_backbone, "wan-t2v", vae=tiny_vae("ltx")),
         "svd without vision": partial(tiny_backbone, "svd", vae=svd, clip_vision=None),
+        "expert of ltx": partial(tiny_backbone, "ltx", low_noise_model=tiny_model("ltx")),
+        "experts of two": partial(tiny_backbone, "wan-t2v", low_noise_model=tiny_model("wan-i2v")),
     }
     return {name: _raised(make) for name, make in wrong.items()}
 

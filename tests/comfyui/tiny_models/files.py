@@ -5,24 +5,15 @@ python files.py FOLDER --cpu      with ComfyUI's Python, in ComfyUI's folder
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import comfy.ldm.wan.model as wan
-import comfy.ldm.wan.uni3c as uni3c
 import comfy.ldm.wan.vae as wan_vae
-import comfy.ops
-import torch
 from safetensors.torch import save_file
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tiny_models.models import WAN_16, fill_randomly  # noqa: E402
+from tiny_models.models import OPERATIONS, WAN_16, fill_randomly, uni3c_network  # noqa: E402
 
-OPERATIONS: dict[str, Any] = {
-    "device": "cpu",
-    "dtype": torch.float32,
-    "operations": comfy.ops.manual_cast,
-}
 NETWORKS = {
     "wan2.1_vace_1.3B_fp16": (wan.VaceWanModel, {"vace_layers": 1, "vace_in_dim": 96}),
     "wan2.1_flf2v_720p_14B_fp8_e4m3fn": (
@@ -30,10 +21,6 @@ NETWORKS = {
         {"model_type": "i2v", "in_dim": 36, "flf_pos_embed_token_number": 514},
     ),
     "wan2.1_i2v_480p_14B_fp8_e4m3fn": (wan.WanModel, {"model_type": "i2v", "in_dim": 36}),
-}
-UNI3C = {
-    **{"conv_out_dim": 256, "dim": 256, "ffn_dim": 256, "num_heads": 4, "num_layers": 1},
-    **{"time_embed_dim": 256, "out_proj_dim": 256},
 }
 
 
@@ -52,8 +39,7 @@ def write_all(models: Path) -> None:
         dropout=0.0,
     )
     _save(vae, models / "vae" / "wan_2.1_vae.safetensors")
-    patch = uni3c.WanUni3CControlnet(**UNI3C, **OPERATIONS)
-    _save(patch, models / "model_patches" / "Wan21_Uni3C_controlnet_fp16.safetensors")
+    _save(uni3c_network(), models / "model_patches" / "Wan21_Uni3C_controlnet_fp16.safetensors")
 
 
 def _save(network: nn.Module, path: Path) -> None:

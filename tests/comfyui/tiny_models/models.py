@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import comfy.ldm.wan.uni3c
 import comfy.model_management
 import comfy.model_patcher
+import comfy.ops
 import comfy.sd
 import comfy.supported_models as families
 import torch
@@ -170,15 +172,42 @@ VAES: dict[str, tuple[int | None, int, int]] = {
 """By the beginning of a family's name: compression in time and space, channels."""
 
 
-def tiny_model(name: str) -> Any:
+UNI3C = {
+    **{"conv_out_dim": 256, "dim": 256, "ffn_dim": 256, "num_heads": 4, "num_layers": 1},
+    **{"time_embed_dim": 256, "out_proj_dim": 256},
+}
+OPERATIONS: dict[str, Any] = {
+    "device": "cpu",
+    "dtype": torch.float32,
+    "operations": comfy.ops.manual_cast,
+}
+
+
+def tiny_model(name: str, seed: int = 0) -> Any:
     """A MODEL of a family, with random weights of its own."""
     make_config, unet_config = MODELS[name]
     config = make_config(dict(unet_config))
     config.set_inference_dtype(torch.float32, None)
     model = config.get_model({}, device=torch.device("cpu"))
-    fill_randomly(model)
+    fill_randomly(model, seed)
+    return _managed(model.eval())
+
+
+def tiny_uni3c() -> Any:
+    """A MODEL_PATCH for Wan."""
+    network = uni3c_network()
+    fill_randomly(network)
+    return _managed(network)
+
+
+def uni3c_network() -> nn.Module:
+    """Without weights."""
+    return comfy.ldm.wan.uni3c.WanUni3CControlnet(**UNI3C, **OPERATIONS)
+
+
+def _managed(network: nn.Module) -> Any:
     return comfy.model_patcher.CoreModelPatcher(
-        model.eval(),
+        network,
         load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
     )
@@ -189,9 +218,9 @@ def tiny_vae(name: str) -> TinyVae:
     return TinyVae(*next(shape for start, shape in VAES.items() if name.startswith(start)))
 
 
-def fill_randomly(module: nn.Module) -> None:
+def fill_randomly(module: nn.Module, seed: int = 0) -> None:
     """The host leaves weights as the memory was, for a file to fill them."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(0.02 * torch.randn(parameter.shape, generator=generator))
