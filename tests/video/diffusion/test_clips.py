@@ -23,9 +23,10 @@ from backbone_contract import (
 from torch import Tensor
 
 from reconx.errors import BackboneMismatch
-from reconx.progress import SilentProgress
+from reconx.progress import Preview, SilentProgress
 from reconx.trajectory.options import CameraPath
 from reconx.types import Scene
+from reconx.video.backbones.diffusion import backbone as backbone_module
 from reconx.video.base import ClipRequest, GuidanceOptions, Guide, Keyframe, VideoBackbone
 from reconx.video.conditions import make_control_video
 from reconx.video.guidance import check_guidance
@@ -133,6 +134,54 @@ def test_loading_is_told_once(build: Build, plane_scene: Scene) -> None:
         generate(backbone, request, recorder)
         stages += [stage for stage, _ in recorder.stages]
     assert stages == ["Loading the video model", "Denoising", "Denoising"]
+
+
+class Looker(Recorder):
+    """Looks at each preview of the denoising."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures: list[Tensor] = []
+
+    def update(self, done: int, preview: Preview | None = None) -> None:
+        if preview is not None:
+            self.pictures.append(preview())
+
+
+def test_steps_can_be_looked_at(name: str, build: Build, plane_scene: Scene) -> None:
+    backbone = build(name)
+    request = request_for(backbone, plane_scene)
+    looker = Looker()
+    looked_at, plain = (generate(backbone, request, who) for who in (looker, None))
+    assert len(looker.pictures) == backbone_contract.STEPS
+    stride = 32 if name == "ltx" else 8
+    size = (request.cameras.height // stride, request.cameras.width // stride)
+    for picture in looker.pictures:
+        assert picture.shape == (*size, 3)
+        assert picture.min() >= 0
+        assert picture.max() <= 1
+    assert not torch.equal(looker.pictures[0], looker.pictures[-1])
+    assert torch.equal(looked_at.frames, plain.frames)
+
+
+def test_a_step_nobody_looks_at_makes_no_picture(
+    name: str, build: Build, plane_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a picture was made for nobody")
+
+    monkeypatch.setattr(backbone_module, "picture_latents", refuse)
+    backbone = build(name)
+    backbone.generate_clip(request_for(backbone, plane_scene), SilentProgress())
+
+
+@pytest.mark.parametrize("name", ["ltx", "wan-vace"])
+def test_what_previews_need_goes_with_the_clip(name: str, build: Build, plane_scene: Scene) -> None:
+    backbone = build(name)
+    generate(backbone, request_for(backbone, plane_scene))
+    pipeline = backbone._holder._pipeline
+    kept = {"ltx": "known_tokens", "wan-vace": "known_pictures"}[name]
+    assert getattr(pipeline, kept) is None
 
 
 def test_vace_sees_grey_where_it_shall_paint(build: Build, plane_scene: Scene) -> None:

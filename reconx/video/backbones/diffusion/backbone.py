@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ....errors import BackboneMismatch
-from ....progress import Progress
+from ....progress import Preview, Progress
 from ....types import Cameras
 from ...base import BackboneSpec, Clip, ClipRequest, GuidanceOptions, Keyframe
 from ...conditions import make_control_video
@@ -25,6 +25,7 @@ from ..background import fill_from_background
 from .blending import LatentLayout, RenderBlend
 from .folder import ModelFolder, count_values
 from .loading import PipelineHolder, PipelineKind
+from .previews import KnownPictures, picture_latents
 
 
 class DiffusersBackbone(ABC):
@@ -81,6 +82,21 @@ class DiffusersBackbone(ABC):
         """A video in [-1, 1] as latents of the pipeline's scale and layout."""
         raise NotImplementedError
 
+    def plain_latents(
+        self, pipeline: Any, request: ClipRequest, latents: Tensor
+    ) -> Float[Tensor, "channel latent_frame h w"]:
+        """A clip's own latents, out of the pipeline's layout."""
+        layout = self.layout(pipeline, request)
+        return latents[0] if layout is None else layout.plain(latents)
+
+    def known_pictures(
+        self, pipeline: Any, request: ClipRequest, blend: RenderBlend | None
+    ) -> KnownPictures | None:
+        """What was encoded for the clip; None where the pipeline keeps that to itself."""
+        if blend is None:
+            return None
+        return KnownPictures(self.plain_latents(pipeline, request, blend.clean), blend.frames)
+
     def fit_cameras(self, cameras: Cameras) -> Cameras:
         """Legal counts and sizes as the spec says; one frame alone is no video."""
         return fit_cameras_to_spec(cameras[[0, 0]] if len(cameras) == 1 else cameras, self.spec)
@@ -110,10 +126,11 @@ class DiffusersBackbone(ABC):
                 blend = self._blend(pipeline, layout, noise, request)
 
             def after_step(_: Any, step: int, time: Any, state: dict[str, Any]) -> dict[str, Any]:
-                task.update(step + 1)
-                if blend is None:
-                    return {}
-                return {"latents": blend.apply(pipeline.scheduler, step, state["latents"])}
+                latents = state["latents"]
+                if blend is not None:
+                    latents = blend.apply(pipeline.scheduler, step, latents)
+                task.update(step + 1, self._preview(pipeline, request, blend, latents))
+                return {"latents": latents}
 
             made = pipeline(
                 height=request.cameras.height,
@@ -154,6 +171,15 @@ class DiffusersBackbone(ABC):
             "guidance_scale": request.guidance.text_strength,
         }
 
+    def _preview(
+        self, pipeline: Any, request: ClipRequest, blend: RenderBlend | None, latents: Tensor
+    ) -> Preview | None:
+        """The clip as far as it is denoised; nothing is computed until somebody looks."""
+        known = self.known_pictures(pipeline, request, blend)
+        if known is None:
+            return None
+        return lambda: picture_latents(self.plain_latents(pipeline, request, latents), known)
+
     def _blend(
         self,
         pipeline: Any,
@@ -170,6 +196,7 @@ class DiffusersBackbone(ABC):
             clean = self.encode(pipeline, pictures.to(request.device, pipeline.vae.dtype))
         return RenderBlend(
             clean=layout.padded(clean),
+            frames=video.frames,
             noise=noise,
             known=layout.mask(video.known),
             guide=request.guidance.renders,

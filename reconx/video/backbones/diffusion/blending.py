@@ -46,6 +46,11 @@ class LatentLayout:
         )
         return torch.cat([before, latents], dim=time_dim)
 
+    def plain(self, latents: Float[Tensor, "1 a b h w"]) -> Float[Tensor, "channel frame h w"]:
+        """A clip's own latents, without the padding before them."""
+        channels_first = latents[0] if self.channels_first else latents[0].transpose(0, 1)
+        return channels_first[:, self.padding :]
+
     def mask(self, known: Bool[Tensor, "frame height width"]) -> Bool[Tensor, "1 a b h w"]:
         """Which latents stand for known pixels alone; broadcasts to the latents."""
         mask = known_latents(
@@ -64,6 +69,8 @@ class RenderBlend:
 
     clean: Float[Tensor, "*shape"]
     """Latents of the renders, without noise."""
+    frames: Float[Tensor, "frame height width 3"]
+    """The renders."""
     noise: Float[Tensor, "*shape"]
     """The noise that the clip began from: the known latents' way from noise to picture is then the
     one that the sampler begins."""

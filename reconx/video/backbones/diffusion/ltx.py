@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -14,12 +14,25 @@ from ...base import ClipRequest
 from ...conditions import make_control_video
 from ...latents import known_latents
 from .backbone import DiffusersBackbone, whole_picture
+from .blending import RenderBlend
 from .loading import PipelineKind
+from .previews import KnownPictures
 
 FRAME_RATE = 24
 """Frames per second that the model takes the clip for."""
 DECODE_TIMESTEP, DECODE_NOISE = 0.05, 0.025
 """For VAEs that denoise while they decode (0.9.1 and later), as published with them."""
+
+
+class KnownTokens(NamedTuple):
+    """Point renders, in the order of the denoiser's tokens."""
+
+    latents: Float[Tensor, "1 token channel"]
+    """Encoded."""
+    strength: Float[Tensor, "1 token"]
+    """How strongly each token is known."""
+    frames: Float[Tensor, "frame height width 3"]
+    """What they show."""
 
 
 class LtxBackbone(DiffusersBackbone):
@@ -61,10 +74,33 @@ class LtxBackbone(DiffusersBackbone):
             "decode_noise_scale": DECODE_NOISE,
         }
 
-    def _known_tokens(
-        self, pipeline: Any, request: ClipRequest
-    ) -> tuple[Float[Tensor, "1 token channel"], Float[Tensor, "1 token"]]:
-        """Latents of the renders, and how strongly each token is known."""
+    def plain_latents(
+        self, pipeline: Any, request: ClipRequest, latents: Tensor
+    ) -> Float[Tensor, "channel latent_frame h w"]:
+        """Unpacked, without the tokens that stand for photos beside the clip."""
+        time, space = (
+            pipeline.vae_temporal_compression_ratio,
+            pipeline.vae_spatial_compression_ratio,
+        )
+        cameras, own = request.cameras, pipeline.known_tokens.latents.shape[1]
+        return pipeline._unpack_latents(
+            latents[:, -own:],
+            (len(cameras) - 1) // time + 1,
+            cameras.height // space,
+            cameras.width // space,
+            pipeline.transformer_spatial_patch_size,
+            pipeline.transformer_temporal_patch_size,
+        )[0]
+
+    def known_pictures(
+        self, pipeline: Any, request: ClipRequest, blend: RenderBlend | None
+    ) -> KnownPictures:
+        """The renders."""
+        known = pipeline.known_tokens
+        latents = self.plain_latents(pipeline, request, known.latents)
+        return KnownPictures(latents, known.frames)
+
+    def _known_tokens(self, pipeline: Any, request: ClipRequest) -> KnownTokens:
         # Photos have conditions and strengths of their own.
         video = make_control_video(replace(request, keyframes=()))
         pictures = (video.frames * 2 - 1).permute(3, 0, 1, 2)[None]
@@ -79,9 +115,10 @@ class LtxBackbone(DiffusersBackbone):
         )
         patch = (pipeline.transformer_spatial_patch_size, pipeline.transformer_temporal_patch_size)
         strength = known[None, None].to(latents) * request.guidance.renders.strength
-        return (
+        return KnownTokens(
             pipeline._pack_latents(latents, *patch),
             pipeline._pack_latents(strength, *patch).amin(-1),
+            video.frames,
         )
 
 
@@ -91,12 +128,17 @@ def _token_pipeline() -> Any:
     base = importlib.import_module("diffusers").LTXConditionPipeline
 
     class TokenPipeline(base):
-        known_tokens: tuple[Tensor, Tensor]
-        """Packed latents, and each token's strength."""
+        known_tokens: KnownTokens | None = None
+
+        def maybe_free_model_hooks(self) -> None:
+            """Called when a clip ends, however it ends."""
+            super().maybe_free_model_hooks()
+            self.known_tokens = None
 
         def prepare_latents(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
             latents, mask, coordinates, extra = super().prepare_latents(*args, **kwargs)
-            clean, strength = (part.to(latents) for part in self.known_tokens)
+            assert self.known_tokens is not None, "given with the other arguments"
+            clean, strength = (part.to(latents) for part in self.known_tokens[:2])
             if mask is None:  # without any condition
                 mask = torch.zeros_like(latents[..., 0])
             stronger = strength > mask[:, extra:]

@@ -4,8 +4,10 @@ Wan: open and advanced large-scale video generative models (Wan Team 2025); VACE
 creation and editing (Jiang et al. 2025).
 """
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,8 +19,9 @@ from ....export.pictures import to_pil
 from ...base import ClipRequest
 from ...conditions import make_control_video
 from .backbone import DiffusersBackbone, end_keyframes, whole_picture
-from .blending import LatentLayout
+from .blending import LatentLayout, RenderBlend
 from .loading import PipelineKind
+from .previews import KnownPictures
 
 
 class WanFirstLastBackbone(DiffusersBackbone):
@@ -93,6 +96,16 @@ class WanVaceBackbone(DiffusersBackbone):
     )
     strongest = 2.0
 
+    def pipeline_class(self) -> Any:
+        """The pipeline, keeping what it encodes."""
+        return _keeping_pipeline()
+
+    def known_pictures(
+        self, pipeline: Any, request: ClipRequest, blend: RenderBlend | None
+    ) -> KnownPictures:
+        """The control video, grey where it has holes."""
+        return pipeline.known_pictures
+
     def arguments(self, pipeline: Any, request: ClipRequest) -> Mapping[str, Any]:
         """Photos lie in the video at their index; the strength of renders is that of all of it."""
         renders, strength = request.renders, request.guidance.renders.strength
@@ -105,3 +118,26 @@ class WanVaceBackbone(DiffusersBackbone):
             "mask": generate.float(),
             "conditioning_scale": float(strength or 1),
         }
+
+
+@cache
+def _keeping_pipeline() -> Any:
+    """WanVACEPipeline that keeps its control video while it makes a clip."""
+    base = importlib.import_module("diffusers").WanVACEPipeline
+
+    class KeepingPipeline(base):
+        known_pictures: KnownPictures | None = None
+
+        def prepare_video_latents(self, video: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            latents = super().prepare_video_latents(video, *args, **kwargs)
+            frames = video[0].permute(1, 2, 3, 0) / 2 + 0.5
+            # What is known comes first, and what is made up behind it.
+            self.known_pictures = KnownPictures(latents[0, : self.vae.config.z_dim], frames)
+            return latents
+
+        def maybe_free_model_hooks(self) -> None:
+            """Called when a clip ends, however it ends."""
+            super().maybe_free_model_hooks()
+            self.known_pictures = None
+
+    return KeepingPipeline
