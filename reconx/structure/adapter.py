@@ -1,0 +1,271 @@
+"""The structure adapter: structure tokens join a frozen denoiser's attentions (ReconX, eq. 11).
+
+`F_out = Softmax(Q Kg^T / sqrt(d)) Vg + tanh(gate) Softmax(Q KF^T / sqrt(d)) VF`: Q is the block's
+own, after its norm; K_F and V_F are new projections of the tokens. The sum is formed before the
+block's output projection. Owns those projections, and hooking them in for a while.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..checks import check_range, check_shape
+from ..errors import BackboneMismatch, InputError
+from .sites import Site
+
+TRAINING_GATE = 0.01
+"""Gate at which training starts: at exactly 0 only the gate itself has a gradient."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSizes:
+    """Sizes of an adapter, and the denoiser they are made for; they travel with its weights."""
+
+    family: str
+    """Of the denoiser, as `SiteRule` names it."""
+    widths: tuple[int, ...]
+    """Channels of each attention, from the first block to the last."""
+    token_width: int
+    """Channels of a structure token."""
+    rank: int | None = None
+    """Rank of the projections; None = full."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not self.widths:
+            raise InputError("An adapter needs at least one attention; none was given.")
+        for width in (*self.widths, self.token_width, self.rank or 1):
+            check_range("Adapter size", width, 1)
+
+
+def sizes_for(sites: Sequence[Site], token_width: int, rank: int | None = None) -> AdapterSizes:
+    """The sizes of an adapter for a denoiser."""
+    return AdapterSizes(
+        family=sites[0].rule.family,
+        widths=tuple(site.width for site in sites),
+        token_width=token_width,
+        rank=rank,
+    )
+
+
+class StructureAdapter(nn.Module):
+    """New keys, values and a gate for every attention of one denoiser."""
+
+    def __init__(self, sizes: AdapterSizes, *, gate: float = 0.0) -> None:
+        """Build it with random projections.
+
+        Args:
+            sizes: From `sizes_for`.
+            gate: At 0 the denoiser is unchanged, bit for bit; train from `TRAINING_GATE`.
+        """
+        super().__init__()
+        self.sizes = sizes
+        self.branches = nn.ModuleList(
+            Branch(sizes.token_width, width, sizes.rank, gate) for width in sizes.widths
+        )
+
+    def check_fit(self, sites: Sequence[Site]) -> None:
+        """Require the denoiser that the adapter was made for.
+
+        Raises:
+            BackboneMismatch: If it is of another family or size.
+        """
+        found = sizes_for(sites, self.sizes.token_width, self.sizes.rank)
+        if found != self.sizes:
+            raise BackboneMismatch(
+                f"The structure adapter was trained for {_describe(self.sizes)}, and the model is "
+                f"{_describe(found)}. Load the file that was trained for this model."
+            )
+
+
+class Branch(nn.Module):
+    """What one attention reads of the tokens."""
+
+    def __init__(self, token_width: int, width: int, rank: int | None, gate: float) -> None:
+        """Build it; a rank factors both projections."""
+        super().__init__()
+        self.to_k = _projection(token_width, width, rank)
+        self.to_v = _projection(token_width, width, rank)
+        self.gate = nn.Parameter(torch.tensor(float(gate)))
+
+    def forward(
+        self,
+        query: Float[Tensor, "batch head query channel"],
+        tokens: Float[Tensor, "group token feature"],
+        *,
+        frames_in_batch: bool = False,
+    ) -> Float[Tensor, "batch query width"]:
+        """The gated second term of eq. 11.
+
+        Args:
+            query: The block's own.
+            tokens: One group for all queries, or one per latent frame.
+            frames_in_batch: Whether the batch goes through the frames; else the queries do.
+
+        Raises:
+            BackboneMismatch: If the groups do not divide the frames.
+        """
+        batch, heads, count, _ = query.shape
+        groups = len(tokens)
+        if groups > 1:
+            divided = batch if frames_in_batch else count
+            if divided % groups:
+                raise BackboneMismatch(
+                    f"Structure tokens of {groups} latent frames do not divide {divided} positions "
+                    "of the denoiser. Encode one group per latent frame of the clip, or one in all."
+                )
+            if not frames_in_batch:
+                query = query.unflatten(2, (groups, -1)).transpose(1, 2).flatten(0, 1)
+        key, value = (
+            _project(part, tokens, query).unflatten(-1, (heads, -1)).transpose(1, 2)
+            for part in (self.to_k, self.to_v)
+        )
+        repeats = len(query) // groups
+        key, value = (part.expand(repeats, *part.shape).flatten(0, 1) for part in (key, value))
+        found = functional.scaled_dot_product_attention(query, key, value)
+        # Groups of queries go back behind each other.
+        found = found.transpose(1, 2).flatten(2).reshape(batch, count, -1)
+        return self.gate.tanh().to(found) * found
+
+
+@contextmanager
+def attach(
+    adapter: StructureAdapter,
+    sites: Sequence[Site],
+    tokens: Float[Tensor, "group token channel"],
+    *,
+    rows: Sequence[bool] = (True,),
+) -> Iterator[None]:
+    """Let a denoiser's attentions read structure tokens, for one forward pass or several.
+
+    Hooks take part only within the block, and nothing of the denoiser is changed.
+
+    Args:
+        adapter: On the denoiser's device, lest its weights travel at every pass; in any dtype.
+        sites: From `find_sites`.
+        tokens: On any device.
+        rows: Which equal parts of the batch read them, such as (False, True) for an unconditional
+            and a conditional half. Others are left as they are.
+
+    Raises:
+        BackboneMismatch: If the adapter is another denoiser's; or, at the block's end, if an
+            attention was passed by, as a compiled network does.
+    """
+    adapter.check_fit(sites)
+    check_shape("Structure tokens", tokens, None, None, adapter.sizes.token_width)
+    joins = [
+        _Join(site, branch, tokens, tuple(rows))
+        for site, branch in zip(sites, adapter.branches, strict=True)
+    ]
+    with ExitStack() as hooks:
+        for join in joins:
+            for handle in join.hook():
+                hooks.callback(handle.remove)
+        yield
+    idle = [join.site.name for join in joins if not join.used]
+    if idle:
+        raise BackboneMismatch(
+            f"The denoiser ran, but its attention '{idle[0]}' was passed by and never read the "
+            "structure. A compiled model does that, or another add-on that replaces attentions: "
+            "leave it out, or the structure."
+        )
+
+
+class _Join:
+    """The hooks of one site: the query is kept on its way, and used where the result comes by."""
+
+    def __init__(
+        self,
+        site: Site,
+        branch: nn.Module,
+        tokens: Float[Tensor, "group token channel"],
+        rows: tuple[bool, ...],
+    ) -> None:
+        self.site, self._branch, self._tokens, self._rows = site, branch, tokens, rows
+        self._query: Tensor | None = None
+        self._text = 0
+        self.used = False
+
+    def hook(self) -> Iterator[Any]:
+        yield self.site.query.register_forward_hook(self._keep_query)
+        yield self.site.out.register_forward_pre_hook(self._add)
+        if self.site.rule.text_first:
+            yield self.site.attention.register_forward_pre_hook(
+                self._measure_text, with_kwargs=True
+            )
+
+    def _measure_text(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        text = kwargs["encoder_hidden_states"] if len(args) < 2 else args[1]
+        self._text = text.shape[1]
+
+    def _keep_query(self, _: nn.Module, __: Any, query: Tensor) -> None:
+        self._query = query
+
+    def _add(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        result = args[0]
+        if self._query is None:
+            return args
+        query, self._query = self._heads_first(self._query)[:, :, self._text :], None
+        if self.site.rule.sequence_first:
+            result = result.transpose(0, 1)
+        parts = [
+            self._read(part, part_query) if reads else part
+            for part, part_query, reads in zip(
+                result.tensor_split(len(self._rows)),
+                query.tensor_split(len(self._rows)),
+                self._rows,
+                strict=True,
+            )
+        ]
+        self.used = True
+        result = parts[0] if len(parts) == 1 else torch.cat(parts)
+        if self.site.rule.sequence_first:
+            result = result.transpose(0, 1)
+        return (result, *args[1:])
+
+    def _read(
+        self,
+        result: Float[Tensor, "batch token width"],
+        query: Float[Tensor, "batch head query channel"],
+    ) -> Float[Tensor, "batch token width"]:
+        found = self._branch(
+            query, self._tokens, frames_in_batch=self.site.rule.frames_in_batch
+        ).to(result.dtype)
+        if self._text == 0:
+            return result + found
+        return torch.cat([result[:, : self._text], result[:, self._text :] + found], dim=1)
+
+    def _heads_first(self, query: Tensor) -> Float[Tensor, "batch head query channel"]:
+        layout = self.site.rule.layout
+        if layout == "packed":
+            query = query.unflatten(-1, (self.site.heads, -1))
+        if layout != "heads_first":
+            query = query.flatten(1, -3).transpose(1, 2)
+        return query
+
+
+def _projection(channels: int, width: int, rank: int | None) -> nn.Module:
+    if rank is None:
+        return nn.Linear(channels, width, bias=False)
+    return nn.Sequential(nn.Linear(channels, rank, bias=False), nn.Linear(rank, width, bias=False))
+
+
+def _project(
+    projection: nn.Module, tokens: Float[Tensor, "group token channel"], like: Tensor
+) -> Float[Tensor, "group token width"]:
+    """In the denoiser's precision and on its device, whichever the weights are kept in."""
+    tokens = tokens.to(like)
+    for weight in projection.parameters():
+        tokens = functional.linear(tokens, weight.to(like))
+    return tokens
+
+
+def _describe(sizes: AdapterSizes) -> str:
+    widths = sorted(set(sizes.widths))
+    return f"a {sizes.family} of {len(sizes.widths)} blocks, {' to '.join(map(str, widths))} wide"
