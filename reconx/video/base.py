@@ -10,8 +10,9 @@ from ..checks import check_range
 from ..errors import InputError
 from ..parts import PartSpec
 from ..progress import Progress
+from ..structure.model import StructureCondition
 from ..trajectory.frame_rule import FrameRule, largest_legal_count
-from ..types import Cameras, PointRenders, Scene, StructureTokens
+from ..types import Cameras, PointRenders, Scene
 
 Dial = Literal[
     "keyframe_strength",
@@ -101,8 +102,8 @@ class ClipRequest:
     """Pixels of the renders that are not as the scene's points are; None = all are."""
     scene: Scene
     """Where the renders come from, for backbones that render for themselves."""
-    structure: StructureTokens | None = None
-    """3D structure tokens; None when nothing encodes them."""
+    structure: StructureCondition | None = None
+    """3D structure tokens of `cameras[0]` and the adapter that reads them; None = no structure."""
     seed: int = 0
     """Seeds every random choice."""
     steps: int | None = None
@@ -139,14 +140,15 @@ class BackboneSpec(PartSpec):
     renders: Literal["none", "native", "blended"] = "none"
     """How it takes point renders and holes: not at all, as it was trained to, or blended into its
     latents while they are denoised (`latents.py`)."""
-    structure_tokens: bool = False
-    """Takes 3D structure tokens."""
+    structure_family: str = ""
+    """Structure adapters that were trained for this family fit it, size permitting; "" = none."""
     prompt: bool = False
     """Takes a text prompt."""
     text_strength: float | None = None
     """Classifier-free guidance that suits it; None = it knows none."""
     dials: tuple[Dial, ...] = ()
-    """Strengths and shares of the steps that may be varied."""
+    """Strengths and shares of the steps that may be varied, beside those of structure: they belong
+    to all that take it."""
     default_steps: int | None = None
     """Denoising steps that suit it; None = it does not denoise."""
     memory: str = ""
@@ -160,6 +162,12 @@ class BackboneSpec(PartSpec):
                 f"Backbone '{self.name}' has at most {longest} frames of the rule "
                 f"{self.frame_rule}; expected room for a clip of at least two."
             )
+
+    def can_vary(self, dial: Dial) -> bool:
+        """Whether a strength or share of the steps may be varied."""
+        if dial in ("structure_strength", "structure_share"):
+            return bool(self.structure_family)
+        return dial in self.dials
 
 
 @runtime_checkable

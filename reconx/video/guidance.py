@@ -30,8 +30,8 @@ def check_guidance(spec: BackboneSpec, guidance: GuidanceOptions) -> GuidanceOpt
         )
     filled, default = _fill_in(spec, guidance), _fill_in(spec, GuidanceOptions())
     for dial, asked, usual in _dials(filled, default):
-        if asked != usual and dial not in spec.dials:
-            able = [name for name, other in BACKBONES.items() if dial in other.dials]
+        if asked != usual and not spec.can_vary(dial):
+            able = [name for name, other in BACKBONES.items() if other.can_vary(dial)]
             choose = f", or choose {', '.join(able)}" if able else ""
             raise BackboneMismatch(
                 f"Backbone '{spec.name}' cannot vary its {dial.replace('_', ' ')}, and {asked} was "

@@ -26,6 +26,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     ),
     "wan-vace": _diffusers_spec(
         name="wan-vace",
+        structure_family="wan",
         factory=".video.backbones.diffusion.wan:WanVaceBackbone",
         licence="Apache-2.0",
         repository="Wan-AI/Wan2.1-VACE-1.3B-diffusers",
@@ -44,6 +45,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     ),
     "wan-flf2v": _diffusers_spec(
         name="wan-flf2v",
+        structure_family="wan",
         factory=".video.backbones.diffusion.wan:WanFirstLastBackbone",
         licence="Apache-2.0",
         repository="Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers",
@@ -61,6 +63,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     ),
     "ltx": _diffusers_spec(
         name="ltx",
+        structure_family="ltx",
         factory=".video.backbones.diffusion.ltx:LtxBackbone",
         licence="LTX-Video Open Weights License",
         repository="Lightricks/LTX-Video-0.9.5",
@@ -79,6 +82,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     ),
     "cogvideox": _diffusers_spec(
         name="cogvideox",
+        structure_family="cogvideox",
         factory=".video.backbones.diffusion.cogvideox:CogVideoXBackbone",
         licence="CogVideoX License",
         repository="zai-org/CogVideoX1.5-5B-I2V",
@@ -95,6 +99,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     ),
     "svd": _diffusers_spec(
         name="svd",
+        structure_family="svd",
         factory=".video.backbones.diffusion.svd:SvdBackbone",
         licence="Stability AI Community License",
         repository="stabilityai/stable-video-diffusion-img2vid-xt",

@@ -12,8 +12,9 @@ from ..errors import BackboneMismatch
 from ..progress import Progress, SilentProgress, measure_usage
 from ..render.cloud import scene_cloud
 from ..render.edits import check_renders
+from ..structure.model import StructureModel
 from ..trajectory.options import CameraPath
-from ..types import Cameras, PointRenders, Scene, StructureTokens, Views
+from ..types import Cameras, PointRenders, Scene, Views
 from .base import BackboneSpec, Clip, ClipRequest, GuidanceOptions, VideoBackbone
 from .clips import Stretch, plan_clips
 from .drawing import draw_clip, measure_coverage
@@ -31,7 +32,7 @@ def sample_views(
     path: CameraPath,
     *,
     renders: PointRenders | None = None,
-    structure: StructureTokens | None = None,
+    structure: StructureModel | None = None,
     steps: int | None = None,
     guidance: GuidanceOptions | None = None,
     seed: int = 0,
@@ -51,7 +52,7 @@ def sample_views(
         renders: The scene's points along the path, edited (`edit_renders`): what was painted is
             shown, what was made a hole is made up. Frames that are photos stay the photos. None:
             as the scene is.
-        structure: The scene as tokens.
+        structure: Encodes the scene anew for each clip, in its first camera, and guides by it.
         steps: Denoising steps; None takes what suits the backbone, and one that does not denoise
             ignores them, with a notice.
         guidance: Strengths; None takes the defaults.
@@ -91,7 +92,7 @@ def sample_views(
                 renders=drawn,
                 edited=edited,
                 scene=scene,
-                structure=structure,
+                structure=structure and structure.condition(scene, clip_cameras[0]),
                 seed=seed,
                 steps=steps,
                 guidance=guidance,
@@ -137,11 +138,13 @@ def _check_conditions(
     spec: BackboneSpec,
     path: CameraPath,
     renders: PointRenders | None,
-    structure: StructureTokens | None,
+    structure: StructureModel | None,
 ) -> None:
-    if structure is not None and not spec.structure_tokens:
-        able = [name for name, other in BACKBONES.items() if other.structure_tokens]
-        raise _lacks(spec, "structure tokens", able)
+    if structure is not None:
+        family = structure.adapter.sizes.family
+        if spec.structure_family != family:
+            able = [name for name, other in BACKBONES.items() if other.structure_family == family]
+            raise _lacks(spec, f"structure of an adapter that was trained for {family}", able)
     if renders is not None and spec.renders == "none":
         able = [name for name, other in BACKBONES.items() if other.renders != "none"]
         raise _lacks(spec, "edited renders", able)

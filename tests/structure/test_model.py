@@ -5,28 +5,15 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from tiny_structure import tiny_structure
 
 from reconx.errors import InputError, WeightsNotFound
-from reconx.structure.adapter import AdapterSizes, StructureAdapter
-from reconx.structure.encoder import EncoderSizes, StructureEncoder
-from reconx.structure.model import (
-    StructureFacts,
-    StructureModel,
-    load_structure_model,
-    save_structure_model,
-)
+from reconx.structure.model import StructureModel, load_structure_model, save_structure_model
 from reconx.types import Scene
 
 
 def make(width: int = 24) -> StructureModel:
-    torch.manual_seed(0)
-    sizes = EncoderSizes(width=width, heads=3, points=300, queries=40, point_width=16)
-    adapter = AdapterSizes(family="toy", widths=(12, 12), token_width=24, rank=4)
-    return StructureModel(
-        StructureEncoder(sizes),
-        StructureAdapter(adapter, gate=0.5),
-        StructureFacts(training_data="procedural rooms", licence="Apache-2.0", steps=7),
-    )
+    return tiny_structure("toy", (12, 12), width=width, token_width=24, rank=4)
 
 
 @pytest.fixture

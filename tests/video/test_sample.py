@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_structure import tiny_structure
 
 from reconx.errors import BackboneMismatch, InputError
 from reconx.progress import Progress
@@ -12,7 +13,7 @@ from reconx.render.points import render_scene
 from reconx.trajectory.frame_rule import legal_frame_count
 from reconx.trajectory.options import PathOptions
 from reconx.trajectory.path import make_path
-from reconx.types import Cameras, Scene, StructureTokens
+from reconx.types import Cameras, Scene
 from reconx.video.base import BackboneSpec, Clip, ClipRequest
 from reconx.video.clips import Stretch, plan_clips
 from reconx.video.fitting import fit_cameras_to_spec
@@ -199,12 +200,20 @@ def test_edits_of_another_path_are_refused_before_any_work(plane_scene: Scene) -
 
 def test_structure_goes_to_backbones_that_take_it(plane_scene: Scene) -> None:
     path = make_path(plane_scene, PathOptions(frames=5))
-    tokens = StructureTokens(tokens=torch.zeros(1, 8, 4), reference=plane_scene.cameras[0])
-    backbone = RenderBackbone(replace(SPEC, structure_tokens=True))
-    sample_views(backbone, plane_scene, path, structure=tokens)
-    assert backbone.requests[0].structure is tokens
-    with pytest.raises(BackboneMismatch, match="'plain' cannot take structure tokens"):
-        sample_views(RenderBackbone(SPEC), plane_scene, path, structure=tokens)
+    model = tiny_structure("toy", (12,))
+    backbone = RenderBackbone(replace(SPEC, structure_family="toy", keyframes="first_last"))
+    sample_views(backbone, plane_scene, path, structure=model)
+    assert len(backbone.requests) == 2
+    for request in backbone.requests:
+        assert request.structure is not None
+        assert request.structure.adapter is model.adapter
+        reference = request.structure.tokens.reference
+        assert torch.equal(reference.camera_to_world, request.cameras[0].camera_to_world)
+    with pytest.raises(BackboneMismatch, match="'plain' cannot take structure .* trained for toy"):
+        sample_views(RenderBackbone(SPEC), plane_scene, path, structure=model)
+    other = RenderBackbone(replace(SPEC, structure_family="wan"))
+    with pytest.raises(BackboneMismatch, match="cannot take structure .* trained for toy"):
+        sample_views(other, plane_scene, path, structure=model)
 
 
 def test_steps_default_to_what_suits_the_backbone(

@@ -26,6 +26,7 @@ from .blending import LatentLayout, RenderBlend
 from .folder import ModelFolder, count_values
 from .loading import PipelineHolder, PipelineKind
 from .previews import KnownPictures, picture_latents
+from .structure import Passes, StructureInPipeline
 
 
 class DiffusersBackbone(ABC):
@@ -35,6 +36,8 @@ class DiffusersBackbone(ABC):
     """Which pipeline."""
     strongest: ClassVar[float] = 1.0
     """Highest strength of a guide: 1 is all that latents can be held."""
+    passes: ClassVar[Passes] = "batched"
+    """How the pipeline asks with and without the prompt."""
 
     def __init__(self, spec: BackboneSpec, options: ModelOptions) -> None:
         """Look through the files; the first clip loads them.
@@ -115,7 +118,10 @@ class DiffusersBackbone(ABC):
         self._check_strengths(request.guidance)
         self.check_request(request)
         assert request.steps is not None, "the spec has default steps"
-        with self._holder.on(torch.device(request.device), progress) as pipeline:
+        structure = StructureInPipeline(request, self.passes)
+        with self._holder.on(
+            torch.device(request.device), progress, beside_megabytes=structure.megabytes
+        ) as pipeline:
             task = progress.start("Denoising", request.steps)
             generator = torch.Generator().manual_seed(request.seed)
             given = dict(self.arguments(pipeline, request))
@@ -129,20 +135,22 @@ class DiffusersBackbone(ABC):
                 latents = state["latents"]
                 if blend is not None:
                     latents = blend.apply(pipeline.scheduler, step, latents)
+                structure.after_step(step)
                 task.update(step + 1, self._preview(pipeline, request, blend, latents))
                 return {"latents": latents}
 
-            made = pipeline(
-                height=request.cameras.height,
-                width=request.cameras.width,
-                num_frames=len(request.cameras),
-                num_inference_steps=request.steps,
-                generator=generator,
-                output_type="pt",
-                callback_on_step_end=after_step,
-                **self._text(request),
-                **given,
-            ).frames
+            with structure.inside(self._denoisers(pipeline)):
+                made = pipeline(
+                    height=request.cameras.height,
+                    width=request.cameras.width,
+                    num_frames=len(request.cameras),
+                    num_inference_steps=request.steps,
+                    generator=generator,
+                    output_type="pt",
+                    callback_on_step_end=after_step,
+                    **self._text(request),
+                    **given,
+                ).frames
         return Clip(frames=made[0].permute(0, 2, 3, 1).float().cpu().contiguous(), confidence=None)
 
     def _check_family(self) -> None:
@@ -161,6 +169,11 @@ class DiffusersBackbone(ABC):
                     f"Backbone '{self.spec.name}' cannot follow {name} at a strength of "
                     f"{guide.strength:g}; expected at most {self.strongest:g}."
                 )
+
+    def _denoisers(self, pipeline: Any) -> list[Any]:
+        """The network that denoises, or both of a pipeline with one for late steps."""
+        names = (self.kind.denoiser, f"{self.kind.denoiser}_2")
+        return [part for name in names if (part := getattr(pipeline, name, None)) is not None]
 
     def _text(self, request: ClipRequest) -> dict[str, Any]:
         if not self.spec.prompt:

@@ -72,13 +72,22 @@ class PipelineHolder:
         self._device = torch.device("cpu")
 
     @contextmanager
-    def on(self, device: torch.device, progress: Progress) -> Iterator[Any]:
-        """The pipeline, ready to work on a device; nothing of it stays there afterwards."""
+    def on(
+        self, device: torch.device, progress: Progress, *, beside_megabytes: float = 0
+    ) -> Iterator[Any]:
+        """The pipeline, ready to work on a device; nothing of it stays there afterwards.
+
+        Args:
+            device: Where it works.
+            progress: Told if it must be loaded.
+            beside_megabytes: What other weights take on the device meanwhile, 1e6 bytes.
+        """
         if device != self._device:
             self.release()
             self._device = device
         if self._options.make_room is not None and device.type != "cpu":
-            self._options.make_room(self._device_megabytes() + ACTIVATIONS_MB)
+            own = self._device_megabytes()
+            self._options.make_room(own + beside_megabytes + ACTIVATIONS_MB)
         if self._pipeline is None:
             self._pipeline = self._load(progress)
         pipeline = self._pipeline

@@ -33,6 +33,7 @@ class WanFirstLastBackbone(DiffusersBackbone):
         denoiser_class="WanTransformer3DModel",
         full_precision=("vae", "image_encoder"),
     )
+    passes = "in_turn"
 
     def check_model(self) -> None:
         """Refuse Wan weights that take no image, or no last one."""
@@ -94,6 +95,7 @@ class WanVaceBackbone(DiffusersBackbone):
         denoiser_class="WanVACETransformer3DModel",
         full_precision=("vae",),
     )
+    passes = "in_turn"
     strongest = 2.0
 
     def pipeline_class(self) -> Any:
