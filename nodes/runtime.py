@@ -85,22 +85,27 @@ def host_dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
+def manage(network: torch.nn.Module) -> Any:
+    """The host's handle of a network, by which it loads, counts and unloads it."""
+    import comfy.model_management
+    from comfy.model_patcher import ModelPatcher
+
+    # Not its dynamic kind, which loads layers one by one and needs them to be of its own classes.
+    return ModelPatcher(
+        network,
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+
+
 class ManagedModel:
     """A model of the library whose network the host loads, offloads and unloads like its own."""
 
     def __init__(self, model: Any, network: torch.nn.Module) -> None:
         """Hand the network over; it lies where the host keeps models that rest."""
-        import comfy.model_management
-        from comfy.model_patcher import ModelPatcher
-
         self.model = model
-        # The host's cache looks for this name. Not its dynamic kind, which loads layers one by one
-        # and needs them to be of its own classes.
-        self.patcher = ModelPatcher(
-            network,
-            load_device=comfy.model_management.get_torch_device(),
-            offload_device=comfy.model_management.unet_offload_device(),
-        )
+        # The host's cache looks for this name.
+        self.patcher = manage(network)
 
     def load(self, megabytes: float) -> None:
         """Bring the network to its device, with room for the work beside it."""

@@ -6,6 +6,7 @@ is loaded, offloaded and freed by the host.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..reconx.types import Cameras
 from ..reconx.video.base import BackboneSpec, Clip, ClipRequest
 from ..reconx.video.fitting import fit_cameras_to_spec
 from ..reconx.video.latents import blend_latents
+from .adapting import apply_structure, step_of, structure_family
 from .conditions import Conditions, HostModels, Known
 from .families import backbone_spec, check_models, find_family
 from .legs import Leg, plan_legs
@@ -61,7 +63,8 @@ class HostBackbone:
         self._sampler, self._scheduler = sampler, scheduler
         self._family = find_family(models)
         check_models(models, self._family)
-        self.spec = backbone_spec(self._family)
+        family = structure_family(models.model)
+        self.spec = replace(backbone_spec(self._family), structure_family=family)
 
     def fit_cameras(self, cameras: Cameras) -> Cameras:
         """The next legal count and size."""
@@ -115,6 +118,9 @@ class HostBackbone:
 
         seed, model = leg.request.seed, conditions.model
         noise = comfy.sample.prepare_noise(conditions.samples, seed)
+        if leg.request.structure is not None:
+            guide = leg.request.guidance.structure
+            model = apply_structure(model, leg.request.structure, guide, sigmas)
         if conditions.known is not None:
             model = _hold_known(model, conditions.known, noise, leg.request, sigmas)
         return comfy.sample.sample_custom(
@@ -153,7 +159,7 @@ def _hold_known(
     def predict(
         executor: Any, x: Tensor, sigma: Tensor, model_options: dict[str, Any], seed: int | None
     ) -> Tensor:
-        step = _step_of(sigma, sigmas)
+        step = step_of(sigma, sigmas)
         active = [(guide.strength, where.to(x)) for guide, where in guides if guide.covers(*step)]
         sampling = executor.class_obj.inner_model.model_sampling
         clean, level = latents.to(x), sigma.reshape(-1, *[1] * (x.ndim - 1))
@@ -168,12 +174,6 @@ def _hold_known(
     held = model.clone()
     held.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, WRAPPER, predict)
     return held
-
-
-def _step_of(sigma: Tensor, sigmas: Float[Tensor, " step"]) -> tuple[int, int]:
-    """Which step of how many has a noise level; samplers of higher order also look in between."""
-    reached = sigmas.to(sigma) >= sigma.amax() * (1 - 1e-6)
-    return max(int(reached.sum()) - 1, 0), len(sigmas) - 1
 
 
 def _report_steps(model: Any, steps: int, progress: Progress) -> Callable[[int, Tensor], None]:

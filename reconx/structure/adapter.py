@@ -212,34 +212,22 @@ class _Join:
         if self._query is None:
             return args
         query, self._query = self._heads_first(self._query)[:, :, self._text :], None
-        if self.site.rule.sequence_first:
-            result = result.transpose(0, 1)
-        parts = [
-            self._read(part, part_query) if reads else part
-            for part, part_query, reads in zip(
-                result.tensor_split(len(self._rows)),
-                query.tensor_split(len(self._rows)),
-                self._rows,
-                strict=True,
-            )
-        ]
+        # A copy of the same strides: with others the projection would round otherwise.
+        joined = torch.empty_strided(
+            result.shape, result.stride(), dtype=result.dtype, device=result.device
+        ).copy_(result)
+        batch_first = joined.transpose(0, 1) if self.site.rule.sequence_first else joined
+        for part, part_query, reads in zip(
+            batch_first[:, self._text :].tensor_split(len(self._rows)),
+            query.tensor_split(len(self._rows)),
+            self._rows,
+            strict=True,
+        ):
+            if reads:
+                folded = self.site.rule.frames_in_batch
+                part += self._branch(part_query, self._tokens, frames_in_batch=folded).to(part)
         self.used = True
-        result = parts[0] if len(parts) == 1 else torch.cat(parts)
-        if self.site.rule.sequence_first:
-            result = result.transpose(0, 1)
-        return (result, *args[1:])
-
-    def _read(
-        self,
-        result: Float[Tensor, "batch token width"],
-        query: Float[Tensor, "batch head query channel"],
-    ) -> Float[Tensor, "batch token width"]:
-        found = self._branch(
-            query, self._tokens, frames_in_batch=self.site.rule.frames_in_batch
-        ).to(result.dtype)
-        if self._text == 0:
-            return result + found
-        return torch.cat([result[:, : self._text], result[:, self._text :] + found], dim=1)
+        return (joined, *args[1:])
 
     def _heads_first(self, query: Tensor) -> Float[Tensor, "batch head query channel"]:
         layout = self.site.rule.layout

@@ -77,7 +77,7 @@ DIFFUSERS_RULES: Mapping[str, SiteRule] = {
         text_first=True,
     ),
     "HunyuanVideo15Transformer3DModel": SiteRule(
-        family="hunyuan-1.5",
+        family="hunyuan",
         modules=(r"^transformer_blocks\.\d+\.attn$",),
         query="norm_q",
         out="to_out.0",
@@ -105,7 +105,7 @@ def find_sites(denoiser: nn.Module, rules: Mapping[str, SiteRule]) -> list[Site]
         BackboneMismatch: If no rule describes the denoiser, it does not look as described, or it
             was compiled: a compiled network ignores hooks that come after.
     """
-    rule = _rule_of(denoiser, rules)
+    rule = rule_of(denoiser, rules)
     by_name = dict(denoiser.named_modules())
     for name, module in by_name.items():
         # torch.compile wraps a module; Module.compile leaves a mark on it.
@@ -130,7 +130,12 @@ def find_sites(denoiser: nn.Module, rules: Mapping[str, SiteRule]) -> list[Site]
     return sites
 
 
-def _rule_of(denoiser: nn.Module, rules: Mapping[str, SiteRule]) -> SiteRule:
+def rule_of(denoiser: nn.Module, rules: Mapping[str, SiteRule]) -> SiteRule:
+    """The rule that describes a denoiser.
+
+    Raises:
+        BackboneMismatch: If none does.
+    """
     for base in _unwrapped(denoiser).__mro__:
         if base.__name__ in rules:
             return rules[base.__name__]

@@ -93,6 +93,30 @@ def broken_promises(scene: Any, names: list[str]) -> dict[str, list[str]]:
     return {name: failures(name, scene) for name in names}
 
 
+def broken_structure(scene: Any, names: list[str]) -> dict[str, list[str]]:
+    """What fails of the structure condition, by family."""
+    from structure_contract import STRUCTURE_CHECKS
+    from tiny_structure import tiny_structure
+
+    adapting = importlib.import_module("reconx_pack.nodes.adapting")
+    sites = importlib.import_module("reconx.structure.sites")
+    torch.set_num_threads(1)
+
+    def structure_for(backbone: Any, gate: float) -> Any:
+        network = backbone._models.model.model.diffusion_model
+        widths = [site.width for site in sites.find_sites(network, adapting.HOST_RULES)]
+        return tiny_structure(backbone.spec.structure_family, widths, gate=gate)
+
+    def check_all(name: str) -> list[str]:
+        backbone = tiny_backbone(name)
+        raised = [
+            _raised(partial(check, backbone, scene, structure_for)) for check in STRUCTURE_CHECKS
+        ]
+        return [failure for found in raised for failure in found]
+
+    return {name: check_all(name) for name in names or [*MODELS, "wan-t2v+experts"]}
+
+
 def unheld_latents(scene: Any, names: list[str]) -> dict[str, list[str]]:
     """Families whose latents are not as encoded where pixels are known."""
     from backbone_contract import DenoisedLatents, Recorder, check_known_latents
