@@ -14,6 +14,7 @@ try:
         pointcloud,
         render,
         splats,
+        structure,
         trajectory,
         video,
     )
@@ -34,6 +35,9 @@ NODES: list[type[io.ComfyNode]] = [
     backbone.LoadBackbone,
     native.BackboneFromModel,
     video.GuidanceOptionsNode,
+    structure.LoadStructureModel,
+    structure.EncodeStructure,
+    structure.ApplyStructure,
     video.SampleViews,
     video.ViewsFromFrames,
     native.SplitPath,

@@ -23,6 +23,7 @@ __all__ = [
     "PhotosSocket",
     "PointmapModelSocket",
     "SceneSocket",
+    "StructureModelSocket",
     "StructureSocket",
     "ViewsSocket",
     "io",
@@ -37,6 +38,7 @@ ViewsSocket = io.Custom("RECONX_VIEWS")
 BackboneSocket = io.Custom("RECONX_BACKBONE")
 GuidanceSocket = io.Custom("RECONX_GUIDANCE")
 StructureSocket = io.Custom("RECONX_STRUCTURE")
+StructureModelSocket = io.Custom("RECONX_STRUCTURE_MODEL")
 PointmapModelSocket = io.Custom("RECONX_POINTMAP_MODEL")
 
 # The host's own, which it declares nowhere for others.

@@ -162,7 +162,10 @@ class SampleViews(io.ComfyNode):
                 StructureSocket.Input(
                     "structure",
                     optional=True,
-                    tooltip="The scene as tokens, for backbones that attend to them.",
+                    tooltip=(
+                        "The scene as tokens, encoded anew for each clip; the backbone must be of "
+                        "the family for which they were trained."
+                    ),
                 ),
             ],
             outputs=[
@@ -190,7 +193,7 @@ class SampleViews(io.ComfyNode):
             scene.value,
             cameras.value,
             renders=_edited(scene, cameras, edits, NodeProgress(cls.hidden.unique_id)),
-            structure=structure.value if structure else None,
+            structure=structure.value.model if structure else None,
             steps=steps or None,
             guidance=guidance.value if guidance else None,
             seed=seed,

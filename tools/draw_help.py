@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from help_pictures import frames, places
+from help_pictures import frames, places, structure
 from help_pictures.room import SampleRoom
 from PIL import Image
 
@@ -34,6 +34,9 @@ PICTURES: Mapping[str, Callable[[SampleRoom], Image.Image]] = {
     "ReconX_LoadBackbone": frames.draw_load_backbone,
     "ReconX_BackboneFromModel": frames.draw_backbone_from_model,
     "ReconX_GuidanceOptions": frames.draw_guidance_options,
+    "ReconX_LoadStructureModel": structure.draw_load_structure_model,
+    "ReconX_EncodeStructure": structure.draw_encode_structure,
+    "ReconX_ApplyStructure": structure.draw_apply_structure,
     "ReconX_SampleViews": frames.draw_sample_views,
     "ReconX_ViewsFromFrames": frames.draw_views_from_frames,
     "ReconX_SplitPath": frames.draw_split_path,

@@ -40,16 +40,6 @@ class StructureFacts:
     """Training steps."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StructureCondition:
-    """One clip's structure: what a video model attends to, and by which weights."""
-
-    tokens: StructureTokens
-    """From the clip's first camera."""
-    adapter: StructureAdapter
-    """Trained together with what encoded the tokens."""
-
-
 class StructureModel(nn.Module):
     """The encoder and the adapter that were trained together."""
 
@@ -69,10 +59,25 @@ class StructureModel(nn.Module):
             )
         self.encoder, self.adapter, self.facts = encoder, adapter, facts
 
-    def condition(self, scene: Scene, reference: Cameras) -> StructureCondition:
+    def condition(self, scene: Scene, reference: Cameras) -> "StructureCondition":
         """A scene's structure for the clip that begins at a camera; see `encode_structure`."""
         tokens = encode_structure(scene, reference, self.encoder)
-        return StructureCondition(tokens=tokens, adapter=self.adapter)
+        return StructureCondition(tokens=tokens, model=self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StructureCondition:
+    """One clip's structure: what a video model attends to, and by which weights."""
+
+    tokens: StructureTokens
+    """In the frame of the clip's first camera."""
+    model: StructureModel
+    """Encoded them; its adapter reads them."""
+
+    @property
+    def adapter(self) -> StructureAdapter:
+        """What reads the tokens."""
+        return self.model.adapter
 
 
 def save_structure_model(model: StructureModel, path: Path) -> None:

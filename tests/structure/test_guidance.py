@@ -3,19 +3,26 @@ import torch
 from torch import Tensor
 from toy_denoisers import CHANNELS, Packed, adapted, inputs, tokens_of
 
-from reconx.structure.adapter import attach
+from reconx.structure.adapter import StructureAdapter, attach
+from reconx.structure.encoder import EncoderSizes, StructureEncoder
 from reconx.structure.guidance import guide_denoiser
-from reconx.structure.model import StructureCondition
+from reconx.structure.model import StructureCondition, StructureFacts, StructureModel
 from reconx.types import Cameras, StructureTokens
 
 CAMERA = Cameras(camera_to_world=torch.eye(4)[None], K=torch.eye(3)[None], width=4, height=4)
 
 
+def condition_of(adapter: StructureAdapter) -> StructureCondition:
+    sizes = EncoderSizes(width=CHANNELS, heads=1, point_width=4)
+    model = StructureModel(StructureEncoder(sizes), adapter, StructureFacts())
+    tokens = StructureTokens(tokens=tokens_of(), reference=CAMERA)
+    return StructureCondition(tokens=tokens, model=model)
+
+
 def predict(strength: float, rows: tuple[bool, ...] | None, batch: int = 2) -> Tensor:
     denoiser = Packed()
     adapter, sites = adapted(denoiser, 1.0)
-    tokens = StructureTokens(tokens=tokens_of(), reference=CAMERA)
-    condition = StructureCondition(tokens=tokens, adapter=adapter)
+    condition = condition_of(adapter)
     with guide_denoiser(
         denoiser, sites, condition, strength=strength, rows=lambda args, kwargs: rows
     ):
@@ -53,13 +60,12 @@ def test_other_strengths_lie_on_the_line_through_both(strength: float) -> None:
 def test_evaluations(strength: float, evaluations: int) -> None:
     denoiser = Packed()
     adapter, sites = adapted(denoiser, 1.0)
-    tokens = StructureTokens(tokens=tokens_of(), reference=CAMERA)
     count = []
     denoiser.blocks[0].register_forward_pre_hook(lambda *_: count.append(1))
     with guide_denoiser(
         denoiser,
         sites,
-        StructureCondition(tokens=tokens, adapter=adapter),
+        condition_of(adapter),
         strength=strength,
         rows=lambda args, kwargs: (True,),
     ):
@@ -78,8 +84,7 @@ def test_a_forward_of_the_instance_is_put_back() -> None:
         return own(*args)
 
     denoiser.forward = offloaded
-    tokens = StructureTokens(tokens=tokens_of(), reference=CAMERA)
-    condition = StructureCondition(tokens=tokens, adapter=adapter)
+    condition = condition_of(adapter)
     with guide_denoiser(denoiser, sites, condition, strength=1, rows=lambda args, kwargs: (True,)):
         denoiser(*inputs())
     assert calls == [1]
@@ -90,8 +95,7 @@ def test_an_error_leaves_the_model_as_it_was() -> None:
     denoiser = Packed()
     adapter, sites = adapted(denoiser, 1.0)
     plain = denoiser(*inputs())[0]
-    tokens = StructureTokens(tokens=tokens_of(), reference=CAMERA)
-    condition = StructureCondition(tokens=tokens, adapter=adapter)
+    condition = condition_of(adapter)
     with (
         pytest.raises(RuntimeError),
         guide_denoiser(denoiser, sites, condition, strength=1, rows=lambda args, kwargs: (True,)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
@@ -78,7 +80,9 @@ def draw_guidance_options(room: SampleRoom) -> Image.Image:
     return lay_out(
         [
             Tile(_tinted(colour, hole), "red: not held"),
-            Tile(_share_bars(), "render_start, render_end"),
+            Tile(
+                draw_shares(((0.0, 1.0), (0.0, 0.6), (0.2, 0.6)), HALF), "render_start, render_end"
+            ),
         ]
     )
 
@@ -187,12 +191,12 @@ def _tinted(
     return torch.where(where[..., None], red, picture)
 
 
-def _share_bars(steps: int = 20) -> Image.Image:
-    """A box per denoising step, filled where the point renders guide."""
-    page = Image.new("RGB", (HALF, HALF * 3 // 4), PANEL)
+def draw_shares(shares: Sequence[tuple[float, float]], width: int, steps: int = 20) -> Image.Image:
+    """For each start and end a box per denoising step, filled where a condition guides."""
+    page = Image.new("RGB", (width, HALF * len(shares) // 4), PANEL)
     draw = ImageDraw.Draw(page)
-    pitch = (HALF - 2 * GAP) / steps
-    for row, (start, end) in enumerate(((0.0, 1.0), (0.0, 0.6), (0.2, 0.6))):
+    pitch = (width - 2 * GAP) / steps
+    for row, (start, end) in enumerate(shares):
         guide, top = Guide(start=start, end=end), GAP + row * HALF // 4
         draw.text((GAP, top), f"start {start:g}, end {end:g}", BRIGHT, FONT)
         for step in range(steps):
