@@ -59,6 +59,16 @@ def test_every_family_keeps_the_contract(
 
 @pytest.mark.comfyui
 @pytest.mark.slow
+def test_every_family_keeps_the_contract_of_structure(
+    comfyui: Path, host_python: Path, scene_file: Path
+) -> None:
+    found = in_host(comfyui, host_python, scene_file, "broken_structure", ())
+    assert len(found) == 16
+    assert {name: failures for name, failures in found.items() if failures} == {}
+
+
+@pytest.mark.comfyui
+@pytest.mark.slow
 def test_known_latents_are_held(comfyui: Path, host_python: Path, scene_file: Path) -> None:
     names = ("wan-t2v", "wan-t2v+experts", "wan-ti2v", "ltx", "svd")
     found = in_host(comfyui, host_python, scene_file, "unheld_latents", names)

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from comfy_host import Host, Outcome, Prompt
 from comfy_workflow import Schemas, read_workflow, set_input
 from PIL import Image
+from safetensors.torch import load_file
+from tiny_structure import tiny_structure
 
 from reconx.export.ply import read_gaussians_ply
+from reconx.structure.model import save_structure_model
 
 pytestmark = pytest.mark.comfyui
 
@@ -29,6 +33,7 @@ from tiny_models.files import write_all
 write_all(Path(models))
 """
 BROKEN = "download_that_broke_off.safetensors"
+STRUCTURE, OTHER_STRUCTURE = "tiny_wan.safetensors", "larger_wan.safetensors"
 WIDTH, HEIGHT = 64, 48
 SMALL = (
     "ReconX_LoadPhotos.max_size=256",
@@ -47,6 +52,7 @@ VACE, FIRST_LAST, UNI3C, SPLIT = (
     "Wan Uni3C + point renders",
     "Three photos, clip by clip, native nodes",
 )
+ENDS = ("PreviewImage", "PreviewGaussianSplat", "SaveGaussianSplat", "SaveVideo")
 SAMPLERS = {name: "ReconX_SampleViews" for name in (VACE, FIRST_LAST, UNI3C)} | {SPLIT: "KSampler"}
 
 
@@ -58,6 +64,10 @@ def tiny_files(comfyui: Path, host_python: Path, tmp_path_factory: pytest.TempPa
     subprocess.run([host_python, "-c", script, models], cwd=comfyui, check=True)
     whole = models / "diffusion_models" / "wan2.1_vace_1.3B_fp16.safetensors"
     whole.with_name(BROKEN).write_bytes(whole.read_bytes()[:-1000])
+    structures = models / "structure_models"
+    structures.mkdir()
+    for file, blocks in ((STRUCTURE, 2), (OTHER_STRUCTURE, 3)):
+        save_structure_model(tiny_structure("wan", (256,) * blocks), structures / file)
     return models
 
 
@@ -153,9 +163,9 @@ def told(host: Host, node: str) -> str:
 
 def test_nothing_stays_once_memory_is_freed(host: Host, schemas: Schemas) -> None:
     run(host, tiny_prompt(UNI3C, schemas))
-    assert told(host, "Tiny_Memory") != "0 loaded, 0 backbones"
+    assert told(host, "Tiny_Memory") != "0 loaded, 0 of ours"
     host.free()
-    assert told(host, "Tiny_Memory") == "0 loaded, 0 backbones"
+    assert told(host, "Tiny_Memory") == "0 loaded, 0 of ours"
 
 
 @pytest.mark.slow
@@ -178,6 +188,95 @@ def test_twenty_clips_more_are_not_kept(host: Host, schemas: Schemas) -> None:
     after = clips(range(103, 123))
     assert after["tensors"] == before["tensors"]
     assert after["megabytes"] - before["megabytes"] < 50
+
+
+def encode_structure(prompt: Prompt, cameras: list[Any], file: str = STRUCTURE) -> list[Any]:
+    """Add what makes structure of the scene; gives its link."""
+    scene, _ = one(prompt, "ReconX_BuildPointCloud")
+    prompt["load"] = {
+        "class_type": "ReconX_LoadStructureModel",
+        "inputs": {"file": file, "dtype": "fp32"},
+    }
+    prompt["encode"] = {
+        "class_type": "ReconX_EncodeStructure",
+        "inputs": {"structure_model": ["load", 0], "scene": [scene, 0], "cameras": cameras},
+    }
+    return ["encode", 0]
+
+
+def apply_structure(prompt: Prompt, strength: float) -> None:
+    """Let the model that KSampler samples read the structure of each clip."""
+    sampler = one(prompt, "KSampler")[1]["inputs"]
+    split, _ = one(prompt, "ReconX_SplitPath")
+    guidance = {"strength": strength, "start": 0.0, "end": 1.0}
+    structure = encode_structure(prompt, [split, 0])
+    prompt["apply"] = {
+        "class_type": "ReconX_ApplyStructure",
+        "inputs": {"model": sampler["model"], "structure": structure, **guidance},
+    }
+    sampler["model"] = ["apply", 0]
+
+
+def latents(host: Host, prompt: Prompt) -> list[torch.Tensor]:
+    """What KSampler makes, clip by clip."""
+    for id in [id for id, node in prompt.items() if node["class_type"] in ENDS]:
+        del prompt[id]
+    sampler, _ = one(prompt, "KSampler")
+    inputs = {"samples": [sampler, 0], "filename_prefix": "latents"}
+    prompt["save"] = {"class_type": "SaveLatent", "inputs": inputs}
+    files = host.files(run(host, prompt).outputs["save"])
+    return [load_file(file)["latent_tensor"] for file in files]
+
+
+def test_structure_reaches_a_sampler_of_the_host(host: Host, schemas: Schemas) -> None:
+    """Strength 0 is the model without structure, to the bit; the prompt's rows alone read it."""
+    plain = tiny_prompt(SPLIT, schemas)
+    made = {}
+    for strength in (0.0, 1.0, 2.0):
+        prompt = tiny_prompt(SPLIT, schemas)
+        apply_structure(prompt, strength)
+        made[strength] = latents(host, prompt)
+    before = latents(host, plain)
+    assert len(before) == 2
+    for clip, latent in enumerate(before):
+        assert torch.equal(made[0.0][clip], latent)
+        assert not torch.equal(made[1.0][clip], latent)
+        assert not torch.equal(made[2.0][clip], made[1.0][clip])
+
+
+def test_a_sampler_with_structure_leads_to_a_splat(host: Host, schemas: Schemas) -> None:
+    prompt = tiny_prompt(SPLIT, schemas)
+    apply_structure(prompt, 1.0)
+    views = one(prompt, "ReconX_JoinViews")[1]
+    split, _ = one(prompt, "ReconX_SplitPath")
+    views["class_type"], views["inputs"]["cameras"] = "ReconX_ViewsFromFrames", [split, 0]
+    outcome = run(host, prompt)
+    saver, _ = one(prompt, "SaveGaussianSplat")
+    splats = [path for path in host.files(outcome.outputs[saver]) if path.suffix == ".ply"]
+    assert splats
+    assert all(len(read_gaussians_ply(splat)) > 1000 for splat in splats)
+
+
+def test_structure_reaches_sample_views_and_goes(host: Host, schemas: Schemas) -> None:
+    prompt = tiny_prompt(VACE, schemas)
+    frames = film_alone(prompt, schemas)
+    plain = [file.read_bytes() for file in host.files(run(host, prompt).outputs[frames])]
+    path, _ = one(prompt, "ReconX_CameraPath")
+    sampler = one(prompt, "ReconX_SampleViews")[1]["inputs"]
+    sampler["structure"] = encode_structure(prompt, [path, 0])
+    guided = [file.read_bytes() for file in host.files(run(host, prompt).outputs[frames])]
+    assert sum(one != other for one, other in zip(plain, guided, strict=True)) >= 6
+    host.free()
+    assert told(host, "Tiny_Memory") == "0 loaded, 0 of ours"
+
+
+def test_structure_of_another_model_is_refused(host: Host, schemas: Schemas) -> None:
+    prompt = tiny_prompt(VACE, schemas)
+    path, _ = one(prompt, "ReconX_CameraPath")
+    sampler = one(prompt, "ReconX_SampleViews")[1]["inputs"]
+    sampler["structure"] = encode_structure(prompt, [path, 0], OTHER_STRUCTURE)
+    text = "trained for a wan of 3 blocks, 256 wide, and the model is a wan of 2 blocks"
+    refused(host, prompt, "ReconX_SampleViews", text)
 
 
 def refused(host: Host, prompt: Prompt, node: str, text: str) -> None:

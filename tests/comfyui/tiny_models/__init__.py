@@ -29,7 +29,7 @@ class TinyConditioning(io.ComfyNode):
 
 
 class TinyMemory(io.ComfyNode):
-    """How many models the host holds loaded, and how many of our backbones are alive."""
+    """How many models the host holds loaded, and how many of our models are alive."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -44,9 +44,10 @@ class TinyMemory(io.ComfyNode):
     @classmethod
     def execute(cls) -> io.NodeOutput:
         gc.collect()
-        alive = [one for one in gc.get_objects() if type(one).__name__ == "HostBackbone"]
+        ours = ("HostBackbone", "StructureAdapter", "StructureEncoder")
+        alive = [one for one in gc.get_objects() if type(one).__name__ in ours]
         loaded = comfy.model_management.current_loaded_models
-        return io.NodeOutput(f"{len(loaded)} loaded, {len(alive)} backbones")
+        return io.NodeOutput(f"{len(loaded)} loaded, {len(alive)} of ours")
 
 
 class TinyKept(io.ComfyNode):

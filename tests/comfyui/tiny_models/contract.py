@@ -114,7 +114,10 @@ def broken_structure(scene: Any, names: list[str]) -> dict[str, list[str]]:
         ]
         return [failure for found in raised for failure in found]
 
-    return {name: check_all(name) for name in names or [*MODELS, "wan-t2v+experts"]}
+    return {
+        name: check_all(name)
+        for name in names or [*(name for name in MODELS if name != "wan-camera"), "wan-t2v+experts"]
+    }
 
 
 def unheld_latents(scene: Any, names: list[str]) -> dict[str, list[str]]:
