@@ -172,7 +172,7 @@ def test_half_precision_of_either_side() -> None:
 def test_an_adapter_of_another_model_is_refused() -> None:
     adapter, _ = adapted(Packed(), 1.0)
     other = Packed()
-    other.blocks.append(type(other.blocks[0])("packed"))
+    other.blocks.append(type(other.blocks[0])("packed", WIDTH))
     sites = find_sites(other, RULES)
     with (
         pytest.raises(BackboneMismatch, match=r"toy of 2 blocks, 12 wide.*toy of 3 blocks"),

@@ -19,12 +19,12 @@ class Attention(nn.Module):
 
     heads = HEADS
 
-    def __init__(self, layout: str) -> None:
+    def __init__(self, layout: str, width: int) -> None:
         super().__init__()
         self.layout = layout
-        self.to_q, self.to_k, self.to_v = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
-        self.norm_q = nn.LayerNorm(WIDTH if layout == "packed" else WIDTH // HEADS)
-        self.to_out = nn.Sequential(nn.Linear(WIDTH, WIDTH))
+        self.to_q, self.to_k, self.to_v = (nn.Linear(width, width) for _ in range(3))
+        self.norm_q = nn.LayerNorm(width if layout == "packed" else width // HEADS)
+        self.to_out = nn.Sequential(nn.Linear(width, width))
 
     def forward(self, video: Tensor, encoder_hidden_states: Tensor) -> Tensor:
         joint = self.layout == "heads_first"
@@ -51,10 +51,10 @@ class Packed(nn.Module):
 
     layout = "packed"
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.blocks = nn.ModuleList(Attention(self.layout) for _ in range(2))
+        self.blocks = nn.ModuleList(Attention(self.layout, width) for _ in range(2))
 
     def forward(self, video: Tensor, text: Tensor) -> tuple[Tensor]:
         for block in self.blocks:
