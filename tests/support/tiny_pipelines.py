@@ -44,6 +44,17 @@ def wan_flf2v() -> Any:
     )
 
 
+def wan_two_experts() -> Any:
+    import diffusers as d
+
+    def expert() -> Any:
+        return d.WanTransformer3DModel(**WAN, num_layers=1, in_channels=36)
+
+    return d.WanImageToVideoPipeline(
+        **wan_parts(), transformer=expert(), transformer_2=expert(), boundary_ratio=0.9
+    )
+
+
 def wan_vace() -> Any:
     import diffusers as d
 
@@ -183,6 +194,7 @@ def tokenizer() -> Any:
 
 PIPELINES: dict[str, Callable[[], Any]] = {
     "wan-flf2v": wan_flf2v,
+    "wan-2.2": wan_two_experts,
     "wan-vace": wan_vace,
     "ltx": ltx,
     "cogvideox": cogvideox,

@@ -20,9 +20,9 @@ from .folder import ModelFolder
 
 logger = logging.getLogger("reconx")
 
-ACTIVATIONS_MB = 3000
+ACTIVATIONS_MB = 3000.0
 """Device memory beside the weights that a usual clip takes."""
-GROUP_MB = 1000
+GROUP_MB = 1000.0
 """Weights that lie on the device at once with the offload "group"."""
 
 
@@ -85,13 +85,13 @@ class PipelineHolder:
         if device != self._device:
             self.release()
             self._device = device
-        if self._options.make_room is not None and device.type != "cpu":
+        if self._options.make_room is not None and is_apart(device):
             own = self._device_megabytes()
             self._options.make_room(own + beside_megabytes + ACTIVATIONS_MB)
         if self._pipeline is None:
             self._pipeline = self._load(progress)
         pipeline = self._pipeline
-        whole = self._options.offload == "none" and device.type != "cpu"
+        whole = self._options.offload == "none" and is_apart(device)
         try:
             if whole:
                 pipeline.to(device)
@@ -180,7 +180,7 @@ class PipelineHolder:
         pipeline.set_progress_bar_config(disable=True)
         if options.vae_tiling and hasattr(pipeline.vae, "use_tiling"):
             pipeline.vae.enable_tiling()
-        if self._device.type == "cpu":
+        if not is_apart(self._device):
             return
         if options.offload == "model":
             pipeline.enable_model_cpu_offload(device=self._device)
@@ -190,6 +190,11 @@ class PipelineHolder:
                 offload_type="leaf_level",
                 use_stream=self._device.type == "cuda",
             )
+
+
+def is_apart(device: torch.device) -> bool:
+    """Whether a device has memory of its own, to which weights must be brought."""
+    return device.type != "cpu"
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
