@@ -43,7 +43,8 @@ class Block:
         """Build both on a device."""
         torch.manual_seed(0)
         with torch.device(device):
-            self.model: Any = WanTransformer3DModel(num_attention_heads=12, num_layers=1, ffn_dim=8960)
+            sizes: dict[str, Any] = {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 1}
+            self.model: Any = WanTransformer3DModel(**sizes)
             self.model.to(dtype).requires_grad_(False)
             self.sites: list[Site] = find_sites(self.model, DIFFUSERS_RULES)
             encoder = EncoderSizes()
