@@ -1,7 +1,6 @@
 """A trained structure condition: encoder and adapter, in one safetensors file that says what it is.
 
-Owns the file format and its errors. Nothing is published in it: `python -m reconx train structure`
-makes one.
+Owns the file format and its errors. Nothing is published in it.
 """
 
 import json
@@ -22,8 +21,8 @@ from .encoder import EncoderSizes, StructureEncoder, encode_structure
 FORMAT = "reconx-structure-1"
 """Names the file's layout; a later one gets another number."""
 UNTRAINED = (
-    "No weights of the structure condition are published. Train them for your video model with "
-    "'python -m reconx train structure'"
+    "No weights of the structure condition are published, and the command that will train them, "
+    "'python -m reconx train structure', is yet to come"
 )
 """Why nobody can be sent to a download."""
 
