@@ -79,10 +79,11 @@ def choose_points(
             "Give the first camera of the clip."
         )
     measured = scene.measured
-    if int(measured.sum()) < FEWEST:
+    count = int(measured.sum())
+    if count < FEWEST:
         raise InputError(
-            f"The scene holds {int(measured.sum())} measured points; expected at least {FEWEST} to "
-            "encode its structure. Use photos that overlap more, or leave the structure out."
+            f"The scene holds {count} measured points; expected at least {FEWEST} to encode its "
+            "structure. Use photos that overlap more, or leave the structure out."
         )
     # Double precision: sums over many points would depend on their order.
     seen = world_to_camera(scene.points[measured].double(), reference.viewmats[0].double())

@@ -244,6 +244,18 @@ def test_structure_reaches_a_sampler_of_the_host(host: Host, schemas: Schemas) -
         assert not torch.equal(made[2.0][clip], made[1.0][clip])
 
 
+def test_structure_reaches_weights_of_8_bits(host: Host, schemas: Schemas) -> None:
+    made = []
+    for strength in (0.0, 1.0):
+        prompt = tiny_prompt(SPLIT, schemas)
+        set_input(prompt, schemas, "UNETLoader.weight_dtype=fp8_e4m3fn")
+        apply_structure(prompt, strength)
+        made.append(latents(host, prompt))
+    for without, guided in zip(*made, strict=True):
+        assert guided.isfinite().all()
+        assert not torch.equal(without, guided)
+
+
 def test_a_sampler_with_structure_leads_to_a_splat(host: Host, schemas: Schemas) -> None:
     prompt = tiny_prompt(SPLIT, schemas)
     apply_structure(prompt, 1.0)

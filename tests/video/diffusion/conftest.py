@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_pipelines import write_pipeline
 
+from reconx.video.backbones.diffusion import loading
 from reconx.video.base import VideoBackbone
 from reconx.video.model_options import ModelOptions, ModelSpec
 from reconx.video.registry import BACKBONES, make_backbone
@@ -32,6 +34,13 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def cpu_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU counts as a device with memory of its own."""
+    monkeypatch.setattr(loading, "is_apart", lambda device: True)
+    monkeypatch.setattr(torch.cpu, "empty_cache", lambda: None, raising=False)
 
 
 @pytest.fixture(scope="session")

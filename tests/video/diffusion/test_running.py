@@ -53,13 +53,6 @@ def test_fp16(name: str, build: Build, plane_scene: Scene) -> None:
     check_precision(build(name, dtype="fp16"), build(name), plane_scene)
 
 
-@pytest.fixture
-def _cpu_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CPU counts as a device with memory of its own."""
-    monkeypatch.setattr(loading, "is_apart", lambda device: True)
-    monkeypatch.setattr(torch.cpu, "empty_cache", lambda: None, raising=False)
-
-
 def hooked(module: torch.nn.Module, mode: str) -> bool:
     """Whether somebody brings a part's weights to the device when it is called."""
     if mode == "model":
@@ -71,7 +64,7 @@ def hooked(module: torch.nn.Module, mode: str) -> bool:
     )
 
 
-@pytest.mark.usefixtures("_cpu_apart")
+@pytest.mark.usefixtures("cpu_apart")
 @pytest.mark.parametrize("offload", ["none", "model", "group"])
 def test_offloading_changes_nothing(
     name: str, offload: str, build: Build, plane_scene: Scene, monkeypatch: pytest.MonkeyPatch

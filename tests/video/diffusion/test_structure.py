@@ -147,6 +147,35 @@ def test_other_states_of_a_denoiser(
     assert not torch.equal(own, other)
 
 
+@pytest.mark.usefixtures("cpu_apart")
+@pytest.mark.parametrize("offload", ["none", "model", "group"])
+def test_offloaded_denoisers_read_structure(offload: str, build: Build, plane_scene: Scene) -> None:
+    room: list[float] = []
+    structure = structure_for(build("wan-vace"), 1.0)
+    backbone = build("wan-vace", offload=offload, make_room=room.append)
+    made = make_frames(backbone, plane_scene, structure)
+    without = make_frames(backbone, plane_scene)
+    weights = sum(weight.numel() for weight in structure.adapter.parameters())
+    assert room[0] - room[1] == pytest.approx(4 * weights / 1e6)
+    expected = make_frames(build("wan-vace"), plane_scene, structure)
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-4)
+    assert (made - without).abs().max() > 0.01
+
+
+def test_a_denoiser_with_lora_reads_structure(build: Build, plane_scene: Scene) -> None:
+    peft = pytest.importorskip("peft")
+    backbone = build("wan-vace")
+    structure = structure_for(backbone, 1.0)
+    plain, guided = (make_frames(backbone, plane_scene, given) for given in (None, structure))
+    targets = ["to_q", "to_k", "to_v", "to_out.0"]
+    lora = peft.LoraConfig(r=4, target_modules=targets, init_lora_weights=False)
+    torch.manual_seed(0)
+    denoiser_of(backbone).add_adapter(lora)
+    lora_alone, both = (make_frames(backbone, plane_scene, given) for given in (None, structure))
+    seen = [plain, guided, lora_alone, both]
+    assert not any(torch.equal(a, b) for i, a in enumerate(seen) for b in seen[:i])
+
+
 PUBLIC: dict[str, tuple[str, dict[str, Any], int, float]] = {
     "svd": ("UNetSpatioTemporalConditionModel", {"num_attention_heads": (5, 10, 20, 20)}, 16, 19),
     "wan-1.3b": (
