@@ -7,7 +7,6 @@ from ..reconx.geometry.dust3r.model import load_dust3r
 from ..reconx.geometry.estimators.base import GeometryOptions
 from .convert import cloud_to_host, depth_from_host
 from .runtime import (
-    DTYPES,
     ManagedModel,
     NodeProgress,
     host_dtype,
@@ -15,7 +14,7 @@ from .runtime import (
     model_files,
     model_path,
 )
-from .schema import long_side_input, node_schema
+from .schema import dtype_input, long_side_input, node_schema
 from .sockets import (
     DepthAnythingGeometry,
     MogeGeometry,
@@ -55,14 +54,9 @@ class LoadPointmapModel(io.ComfyNode):
                         "the official .pth. Refresh (R) to see new ones."
                     ),
                 ),
-                io.Combo.Input(
-                    "dtype",
-                    options=["auto", *DTYPES],
-                    default="auto",
-                    tooltip=(
-                        "Precision of the weights. auto: bf16 where the device is good at it, else "
-                        "fp32. bf16 and fp16 halve memory and are coarser; fp32 is exact."
-                    ),
+                dtype_input(
+                    "Precision of the weights. auto: bf16 where the device is good at it, else "
+                    "fp32. bf16 and fp16 halve memory and are coarser; fp32 is exact."
                 ),
             ],
             outputs=[

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from .runtime import DTYPES
 from .sockets import io
 
 node_schema = partial(io.Schema, category="ReconX", is_experimental=True)
@@ -18,6 +19,11 @@ def seed_input(tooltip: str) -> io.Int.Input:
         control_after_generate=io.ControlAfterGenerate.fixed,
         tooltip=tooltip,
     )
+
+
+def dtype_input(tooltip: str) -> io.Combo.Input:
+    """The precision of weights that `runtime.host_dtype` understands."""
+    return io.Combo.Input("dtype", options=["auto", *DTYPES], default="auto", tooltip=tooltip)
 
 
 def long_side_input(name: str, tooltip: str, *, default: int, most: int) -> io.Int.Input:

@@ -7,7 +7,6 @@ from ..reconx.trajectory.options import CameraPath
 from ..reconx.video.base import Guide
 from .adapting import apply_structure
 from .runtime import (
-    DTYPES,
     ManagedModel,
     NodeProgress,
     host_dtype,
@@ -15,7 +14,7 @@ from .runtime import (
     model_files,
     model_path,
 )
-from .schema import node_schema
+from .schema import dtype_input, node_schema
 from .sockets import (
     CamerasSocket,
     Parcel,
@@ -54,14 +53,9 @@ class LoadStructureModel(io.ComfyNode):
                         "model that you use. Refresh (R) to see new ones."
                     ),
                 ),
-                io.Combo.Input(
-                    "dtype",
-                    options=["auto", *DTYPES],
-                    default="auto",
-                    tooltip=(
-                        "Precision in which the adapter is kept. auto: bf16 where the device is "
-                        "good at it, else fp32. It computes as the video model does."
-                    ),
+                dtype_input(
+                    "Precision in which the adapter is kept. auto: bf16 where the device is good "
+                    "at it, else fp32. It computes as the video model does."
                 ),
             ],
             outputs=[
