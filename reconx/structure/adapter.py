@@ -8,6 +8,7 @@ block's output projection. Owns those projections, and hooking them in for a whi
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -134,6 +135,17 @@ class Branch(nn.Module):
         return self.gate.tanh().to(found) * found
 
 
+class Reading:
+    """What the hooks of attached attentions are told, and whether any of them ran."""
+
+    def __init__(self, rows: Sequence[bool]) -> None:
+        """Begin with these rows."""
+        self.rows = tuple(rows)
+        """Which equal parts of the batch read structure from now on; empty = none."""
+        self.used = False
+        """Whether an attention has read it."""
+
+
 @contextmanager
 def attach(
     adapter: StructureAdapter,
@@ -141,39 +153,44 @@ def attach(
     tokens: Float[Tensor, "group token channel"],
     *,
     rows: Sequence[bool] = (True,),
-) -> Iterator[None]:
+) -> Iterator[Reading]:
     """Let a denoiser's attentions read structure tokens, for one forward pass or several.
 
-    Hooks take part only within the block, and nothing of the denoiser is changed.
+    Hooks take part only within the block, and nothing of the denoiser is changed. Whether they did
+    take part, `Reading.used` tells.
 
     Args:
         adapter: On the denoiser's device, lest its weights travel at every pass; in any dtype.
         sites: From `find_sites`.
-        tokens: On any device.
+        tokens: Likewise.
         rows: Which equal parts of the batch read them, such as (False, True) for an unconditional
             and a conditional half. Others are left as they are.
 
     Raises:
-        BackboneMismatch: If the adapter is another denoiser's; or, at the block's end, if an
-            attention was passed by, as a compiled network does.
+        BackboneMismatch: If the adapter is another denoiser's.
     """
     adapter.check_fit(sites)
     check_shape("Structure tokens", tokens, None, None, adapter.sizes.token_width)
-    joins = [
-        _Join(site, branch, tokens, tuple(rows))
-        for site, branch in zip(sites, adapter.branches, strict=True)
-    ]
+    reading = Reading(rows)
     with ExitStack() as hooks:
-        for join in joins:
-            for handle in join.hook():
+        for site, branch in zip(sites, adapter.branches, strict=True):
+            for handle in _Join(site, branch, tokens, reading).hook():
                 hooks.callback(handle.remove)
-        yield
-    idle = [join.site.name for join in joins if not join.used]
-    if idle:
+        yield reading
+
+
+def check_used(reading: Reading) -> None:
+    """Require that a denoiser that ran has read structure somewhere.
+
+    Not everywhere: other add-ons may leave out single blocks.
+
+    Raises:
+        BackboneMismatch: If every attention was passed by, as a compiled network does.
+    """
+    if not reading.used:
         raise BackboneMismatch(
-            f"The denoiser ran, but its attention '{idle[0]}' was passed by and never read the "
-            "structure. A compiled model does that, or another add-on that replaces attentions: "
-            "leave it out, or the structure."
+            "The denoiser ran, but none of its attentions read the structure. A compiled model "
+            "does that, or an add-on that replaces attentions: leave it out, or the structure."
         )
 
 
@@ -185,20 +202,18 @@ class _Join:
         site: Site,
         branch: nn.Module,
         tokens: Float[Tensor, "group token channel"],
-        rows: tuple[bool, ...],
+        reading: Reading,
     ) -> None:
-        self.site, self._branch, self._tokens, self._rows = site, branch, tokens, rows
+        self.site, self._branch, self._tokens, self._reading = site, branch, tokens, reading
         self._query: Tensor | None = None
         self._text = 0
-        self.used = False
 
     def hook(self) -> Iterator[Any]:
         yield self.site.query.register_forward_hook(self._keep_query)
         yield self.site.out.register_forward_pre_hook(self._add)
         if self.site.rule.text_first:
-            yield self.site.attention.register_forward_pre_hook(
-                self._measure_text, with_kwargs=True
-            )
+            attention = self.site.attention
+            yield attention.register_forward_pre_hook(self._measure_text, with_kwargs=True)
 
     def _measure_text(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         text = kwargs["encoder_hidden_states"] if len(args) < 2 else args[1]
@@ -208,25 +223,27 @@ class _Join:
         self._query = query
 
     def _add(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        result = args[0]
-        if self._query is None:
+        result, rows = args[0], self._reading.rows
+        query, self._query = self._query, None
+        if query is None or not any(rows):
             return args
-        query, self._query = self._heads_first(self._query)[:, :, self._text :], None
+        query = self._heads_first(query)[:, :, self._text :]
+        if len(query) % len(rows):
+            raise BackboneMismatch(
+                f"A batch of {len(query)} cannot be parted into {len(rows)} equal parts, of which "
+                "some read structure. Leave out what changes the batch, or the structure."
+            )
         # A copy of the same strides: with others the projection would round otherwise.
         joined = torch.empty_strided(
             result.shape, result.stride(), dtype=result.dtype, device=result.device
         ).copy_(result)
         batch_first = joined.transpose(0, 1) if self.site.rule.sequence_first else joined
-        for part, part_query, reads in zip(
-            batch_first[:, self._text :].tensor_split(len(self._rows)),
-            query.tensor_split(len(self._rows)),
-            self._rows,
-            strict=True,
-        ):
-            if reads:
-                folded = self.site.rule.frames_in_batch
-                part += self._branch(part_query, self._tokens, frames_in_batch=folded).to(part)
-        self.used = True
+        size, folded = len(query) // len(rows), self.site.rule.frames_in_batch
+        for number in (number for number, reads in enumerate(rows) if reads):
+            part = slice(number * size, (number + 1) * size)
+            found = self._branch(query[part], self._tokens, frames_in_batch=folded)
+            batch_first[part, self._text :] += found.to(joined)
+        self._reading.used = True
         return (joined, *args[1:])
 
     def _heads_first(self, query: Tensor) -> Float[Tensor, "batch head query channel"]:
@@ -255,5 +272,6 @@ def _project(
 
 
 def _describe(sizes: AdapterSizes) -> str:
-    widths = sorted(set(sizes.widths))
-    return f"a {sizes.family} of {len(sizes.widths)} blocks, {' to '.join(map(str, widths))} wide"
+    """Blocks in a row of one width are told together."""
+    runs = ", ".join(f"{len(list(run))} of {width}" for width, run in groupby(sizes.widths))
+    return f"a {sizes.family} with attentions {runs} channels"

@@ -7,41 +7,18 @@ Keyframes stay on throughout: a frozen backbone was not trained to lose them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from .adapter import attach
+from .adapter import attach, check_used
 from .model import StructureCondition
 from .sites import Site
 
 Rows = Callable[[tuple[Any, ...], dict[str, Any]], Sequence[bool] | None]
 """Told a denoiser's arguments: which equal parts of the batch read structure; None = none now."""
-
-
-def guided_prediction(
-    predict: Callable[[], Float[Tensor, "*shape"]],
-    attached: Callable[[], AbstractContextManager[None]],
-    strength: int | float,
-) -> Float[Tensor, "*shape"]:
-    """A denoiser's prediction, guided by structure.
-
-    Args:
-        predict: Runs the denoiser; called once, or twice at a strength other than 0 and 1. Any
-            affine function of its prediction will do.
-        attached: Gives the structure to the denoiser for as long as it is open.
-        strength: 1 is full; above 1 exaggerates what the structure changes.
-    """
-    if strength == 0:
-        return predict()
-    with attached():
-        conditioned = predict()
-    if strength == 1:
-        return conditioned
-    return torch.lerp(predict(), conditioned, strength)
 
 
 @contextmanager
@@ -55,40 +32,55 @@ def guide_denoiser(
 ) -> Iterator[None]:
     """Guide every prediction that a denoiser makes within the block.
 
+    By hooks alone: offloading replaces a denoiser's `forward` and puts it back when it likes.
+
     Args:
         denoiser: Called so that it returns a tuple, its prediction first (`return_dict=False`).
         sites: Its attentions.
-        condition: Tokens, and the adapter that was trained for this denoiser.
-        strength: As in `guided_prediction`.
+        condition: Tokens, and the adapter that was trained for this denoiser; both on its device.
+        strength: Above 0. 1 is full; above 1 exaggerates what the structure changes.
         rows: Asked at every call.
+
+    Raises:
+        BackboneMismatch: If the denoiser ran and read no structure.
     """
-    plain = denoiser.forward
-    own = vars(denoiser).get("forward")
+    plain = False
+    with attach(condition.adapter, sites, condition.tokens.tokens, rows=()) as reading:
 
-    def guided(*args: Any, **kwargs: Any) -> Any:
-        reading = rows(args, kwargs)
-        if reading is None or not any(reading):
-            return plain(*args, **kwargs)
-        made: tuple[Any, ...] = ()
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            reading.rows = () if plain else tuple(rows(args, kwargs) or ())
+            reading.used = False
 
-        def predict() -> Tensor:
-            nonlocal made
-            made = plain(*args, **kwargs)
-            return made[0]
+        def after(
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], made: Any
+        ) -> Any:
+            nonlocal plain
+            if plain or not any(reading.rows):
+                return made
+            check_used(reading)
+            if strength == 1:
+                return made
+            plain = True
+            try:
+                unguided = module(*args, **kwargs)[0]
+            finally:
+                plain = False
+            return (extrapolate(unguided, made[0], strength), *made[1:])
 
-        prediction = guided_prediction(
-            predict,
-            lambda: attach(condition.adapter, sites, condition.tokens.tokens, rows=reading),
-            strength,
+        handles = (
+            denoiser.register_forward_pre_hook(before, with_kwargs=True),
+            denoiser.register_forward_hook(after, with_kwargs=True),
         )
-        return (prediction, *made[1:])
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
-    # Offloading, too, replaces the instance's method; what was there is put back.
-    denoiser.forward = guided
-    try:
-        yield
-    finally:
-        if own is None:
-            del denoiser.forward
-        else:
-            denoiser.forward = own
+
+def extrapolate(plain: Tensor, guided: Tensor, strength: int | float) -> Tensor:
+    """The prediction at a strength, on the line from without structure to with it.
+
+    Rows that read no structure are equal in both, and stay as they are.
+    """
+    return torch.lerp(plain, guided, strength)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -135,12 +136,13 @@ def _build(
     try:
         told = {name: json.loads(metadata[name]) for name in ("encoder", "adapter", "facts")}
         told["adapter"]["widths"] = tuple(told["adapter"]["widths"])
+        _check_types({**told["encoder"], **told["adapter"], **told["facts"]})
         with torch.device("meta"):
             encoder = StructureEncoder(EncoderSizes(**told["encoder"]))
             adapter = StructureAdapter(AdapterSizes(**told["adapter"]))
         model = StructureModel(encoder, adapter, StructureFacts(**told["facts"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise _misfit(path, f"its description is incomplete: {error}") from error
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise _misfit(path, f"its description is not as expected: {error}") from error
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
@@ -154,8 +156,17 @@ def _build(
     return model
 
 
+def _check_types(told: Mapping[str, Any]) -> None:
+    """Require texts where texts stand, and whole numbers everywhere else."""
+    for name, value in told.items():
+        values = value if name == "widths" else [] if name == "rank" and value is None else [value]
+        kind = str if name in ("family", "training_data", "licence") else int
+        if not all(type(part) is kind for part in values):
+            raise TypeError(f"'{name}' is {value!r}, expected {kind.__name__}")
+
+
 def _misfit(path: Path, reason: str) -> InputError:
     return InputError(
         f"'{path.name}' is no structure model of this version ({reason}); expected a file of "
-        f"format '{FORMAT}'. {UNTRAINED}."
+        f"format '{FORMAT}'. Choose another file."
     )

@@ -90,6 +90,11 @@ def choose_points(
     size = (scene.cameras.width, scene.cameras.height)
     colours = resize_photos(scene.photos, *size).images[measured].double()
     centre, radius = _sphere(seen)
+    if not (seen.isfinite().all() and radius > 0):
+        raise InputError(
+            f"The scene's {count} measured points are not finite, or all in one place; expected a "
+            "surface. Build the scene anew, or leave the structure out."
+        )
     weight = scene.confidence[measured].double().log()
     cloud = _thin_out(_Cloud((seen - centre) / radius, colours, weight), points)
     seen = cloud.places * radius + centre
@@ -126,7 +131,7 @@ def _sphere(points: Float[Tensor, "point 3"]) -> tuple[Float[Tensor, "3"], Float
     centre = points.mean(0)
     lengths = (points - centre).norm(dim=-1)
     radius = lengths.kthvalue(max(1, round(RADIUS_SHARE * len(lengths)))).values
-    return centre, radius.clamp(min=torch.finfo(torch.float32).tiny)
+    return centre, radius
 
 
 class _Cloud(NamedTuple):

@@ -37,6 +37,8 @@ class SiteRule:
     called with the text's part as `encoder_hidden_states`, or as its second argument."""
     sequence_first: bool = False
     """The attention's result is token, batch, channel."""
+    mark: str | None = None
+    """Pattern of a module's name that only this kind has among those of its class."""
     frames_in_batch: bool = False
     """Frames are folded into the batch; else a sequence goes through a clip frame by frame."""
 
@@ -116,16 +118,18 @@ def find_sites(denoiser: nn.Module, rules: Mapping[str, SiteRule]) -> list[Site]
                 f"The denoiser was compiled ('{name or type(denoiser).__name__}'), and a compiled "
                 "network ignores the structure condition. Leave out what compiles it."
             )
+    marked = rule.mark is None or any(re.search(rule.mark, name) for name in by_name)
     sites = [
         _site(rule, name, module)
         for pattern in rule.modules
         for name, module in by_name.items()
-        if re.search(pattern, name)
+        if marked and re.search(pattern, name)
     ]
     if not sites:
+        wanted = " or ".join(rule.modules if marked else [str(rule.mark)])
         raise BackboneMismatch(
-            f"A {type(denoiser).__name__} has no attention named like {' or '.join(rule.modules)}; "
-            "structure cannot be given to it. Choose another model."
+            f"A {type(denoiser).__name__} has no part named like {wanted}; structure cannot be "
+            "given to it. Choose another model."
         )
     return sites
 

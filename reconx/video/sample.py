@@ -74,6 +74,8 @@ def sample_views(
     spec = backbone.spec
     _check_conditions(spec, path, renders, structure)
     guidance = check_guidance(spec, guidance or GuidanceOptions())
+    if guidance.structure.strength == 0:
+        structure = None
     steps = _choose_steps(spec, steps)
     cloud = scene_cloud(scene).to(device)
     coverage = partial(measure_coverage, cloud, path, progress=progress)

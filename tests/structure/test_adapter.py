@@ -21,7 +21,7 @@ from toy_denoisers import (
 )
 
 from reconx.errors import BackboneMismatch, InputError
-from reconx.structure.adapter import TRAINING_GATE, StructureAdapter, attach, sizes_for
+from reconx.structure.adapter import TRAINING_GATE, StructureAdapter, attach, check_used, sizes_for
 from reconx.structure.sites import find_sites
 
 Make = Callable[[], Packed]
@@ -100,7 +100,7 @@ def test_each_latent_frame_reads_its_own_tokens(make: Make) -> None:
     other = torch.cat([tokens[:-1], tokens_of(seed=1)])
     made = []
     for given in (tokens, other):
-        with attach(adapter, sites[:1] + sites[1:], given):
+        with attach(adapter, sites, given):
             video, text = inputs(batch=2)
             made.append(denoiser.blocks[0](video, encoder_hidden_states=text))
             denoiser.blocks[1](video, encoder_hidden_states=text)
@@ -175,7 +175,10 @@ def test_an_adapter_of_another_model_is_refused() -> None:
     other.blocks.append(type(other.blocks[0])("packed", WIDTH))
     sites = find_sites(other, RULES)
     with (
-        pytest.raises(BackboneMismatch, match=r"toy of 2 blocks, 12 wide.*toy of 3 blocks"),
+        pytest.raises(
+            BackboneMismatch,
+            match=r"trained for a toy .* 2 of 12 channels, .* 3 of 12",
+        ),
         attach(adapter, sites, tokens_of()),
     ):
         pass
@@ -205,11 +208,29 @@ def test_a_model_compiled_behind_its_back_is_caught() -> None:
     adapter, sites = adapted(denoiser, 1.0)
     compiled = torch.compile(denoiser, backend="eager")
     compiled(*inputs())
-    with (
-        pytest.raises(BackboneMismatch, match="'blocks.0' was passed by"),
-        attach(adapter, sites, tokens_of()),
-    ):
+    with attach(adapter, sites, tokens_of()) as reading:
         compiled(*inputs())
+    with pytest.raises(BackboneMismatch, match="none of its attentions read the structure"):
+        check_used(reading)
+
+
+def test_blocks_that_others_leave_out_are_no_fault() -> None:
+    denoiser = Packed()
+    adapter, sites = adapted(denoiser, 1.0)
+    video, text = inputs()
+    with attach(adapter, sites, tokens_of()) as reading:
+        denoiser.blocks[1](video, encoder_hidden_states=text)
+    check_used(reading)
+
+
+def test_rows_that_do_not_divide_the_batch_are_refused() -> None:
+    denoiser = Packed()
+    adapter, sites = adapted(denoiser, 1.0)
+    with (
+        pytest.raises(BackboneMismatch, match="batch of 3 cannot be parted into 2"),
+        attach(adapter, sites, tokens_of(), rows=(False, True)),
+    ):
+        denoiser(*inputs(batch=3))
 
 
 def test_an_unknown_model_is_refused_by_name() -> None:
@@ -220,8 +241,10 @@ def test_an_unknown_model_is_refused_by_name() -> None:
 def test_a_model_that_looks_otherwise_is_refused() -> None:
     bare = Packed()
     bare.blocks = torch.nn.ModuleList()
-    with pytest.raises(BackboneMismatch, match="has no attention named like"):
+    with pytest.raises(BackboneMismatch, match="has no part named like"):
         find_sites(bare, RULES)
+    with pytest.raises(BackboneMismatch, match="no part named like time_stack"):
+        find_sites(Packed(), {"Packed": replace(RULES["Packed"], mark="time_stack")})
     odd = Packed()
     del odd.blocks[0].norm_q
     with pytest.raises(BackboneMismatch, match="Attention 'blocks.0' .* not built as expected"):

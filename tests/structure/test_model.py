@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,8 +79,17 @@ def test_a_later_format(file: Path) -> None:
 
 @pytest.mark.parametrize("part", ["encoder", "adapter", "facts"])
 def test_a_description_that_is_incomplete(file: Path, part: str) -> None:
-    with pytest.raises(InputError, match="description is incomplete"):
+    with pytest.raises(InputError, match=f"not as expected: '{part}'"):
         load_structure_model(respoil(file, **{part: ""}))
+
+
+@pytest.mark.parametrize(
+    ("part", "told"), [("encoder", {"points": 300.5}), ("facts", {"licence": 7})]
+)
+def test_a_description_of_other_types(file: Path, part: str, told: dict[str, Any]) -> None:
+    (name, value) = next(iter(told.items()))
+    with pytest.raises(InputError, match=f"not as expected: '{name}' is {value}"):
+        load_structure_model(respoil(file, **{part: json.dumps(told)}))
 
 
 def test_sizes_that_do_not_fit_the_tensors(file: Path) -> None:

@@ -71,9 +71,10 @@ def check_strength(backbone: VideoBackbone, scene: Scene, structure_for: Structu
     plain = make_frames(backbone, scene)
     off = make_frames(backbone, scene, model, guide=Guide(strength=0))
     assert torch.equal(off, plain)
-    late = Guide(start=(STEPS - 1) / STEPS)
+    share = (STEPS - 1) / STEPS
+    late, early = Guide(start=share), Guide(end=share)
     seen = [plain]
-    for guide in (Guide(), Guide(strength=2.0), late):
+    for guide in (Guide(), Guide(strength=2.0), late, early):
         frames = make_frames(backbone, scene, model, guide=guide)
         assert not any(torch.equal(frames, earlier) for earlier in seen)
         seen.append(frames)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from backbone_contract import generate, request_for
+from backbone_contract import STEPS, generate, request_for
 from structure_contract import STRUCTURE_CHECKS, StructureFor, bent, make_frames
 from tiny_structure import tiny_structure
 
@@ -16,6 +16,7 @@ from reconx.structure.model import StructureModel
 from reconx.structure.points import choose_points
 from reconx.structure.sites import DIFFUSERS_RULES, SiteRule, find_sites
 from reconx.types import Scene
+from reconx.video.backbones.diffusion.structure import StructureInPipeline
 from reconx.video.base import VideoBackbone
 
 # diffusers 0.42 gives numpy tensors in the way of numpy 1.
@@ -84,6 +85,39 @@ def test_what_is_asked_without_the_prompt_is_untouched(
     assert not torch.equal(*with_prompt)
 
 
+def test_every_step_asks_with_structure_once(
+    name: str, build: Build, plane_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = build(name)
+    structure = structure_for(backbone, 1.0)
+    asked, plain = [], StructureInPipeline._rows
+
+    def recorded(*args: Any) -> Any:
+        asked.append(plain(*args))
+        return asked[-1]
+
+    monkeypatch.setattr(StructureInPipeline, "_rows", recorded)
+    make_frames(backbone, plane_scene, structure)
+    each = [(False, True)] if backbone.passes == "batched" else [(True,), (False,)]
+    assert asked == each * STEPS
+
+
+def test_a_forward_that_offloading_puts_back_does_no_harm(build: Build, plane_scene: Scene) -> None:
+    """Group offload with streams replaces `forward`, and in the first pass puts it back."""
+    backbone = build("wan-vace")
+    structure = structure_for(backbone, 1.0)
+    expected = make_frames(backbone, plane_scene, structure)
+    denoiser = denoiser_of(backbone)
+    own = denoiser.forward
+
+    def first_pass(*args: Any, **kwargs: Any) -> Any:
+        denoiser.forward = own
+        return own(*args, **kwargs)
+
+    denoiser.forward = first_pass
+    assert torch.equal(make_frames(backbone, plane_scene, structure), expected)
+
+
 def test_gradients_reach_encoder_and_adapter_alone(
     name: str, build: Build, plane_scene: Scene
 ) -> None:
@@ -112,7 +146,7 @@ def test_gradients_reach_encoder_and_adapter_alone(
 def test_an_adapter_of_another_size_is_refused_before_denoising(
     build: Build, plane_scene: Scene
 ) -> None:
-    with pytest.raises(BackboneMismatch, match=r"trained for a wan of 3 blocks, 24 wide"):
+    with pytest.raises(BackboneMismatch, match=r"for a wan with attentions 3 of 24 channels"):
         make_frames(build("wan-vace"), plane_scene, tiny_structure("wan", (24, 24, 24)))
 
 

@@ -118,10 +118,12 @@ class DiffusersBackbone(ABC):
         self._check_strengths(request.guidance)
         self.check_request(request)
         assert request.steps is not None, "the spec has default steps"
-        structure = StructureInPipeline(request, self.passes)
-        with self._holder.on(
-            torch.device(request.device), progress, beside_megabytes=structure.megabytes
-        ) as pipeline:
+        structure = StructureInPipeline(request, self.kind.denoiser, self.passes)
+        device = torch.device(request.device)
+        with (
+            self._holder.on(device, progress, beside_megabytes=structure.megabytes) as pipeline,
+            structure.inside(pipeline),
+        ):
             task = progress.start("Denoising", request.steps)
             generator = torch.Generator().manual_seed(request.seed)
             given = dict(self.arguments(pipeline, request))
@@ -139,18 +141,17 @@ class DiffusersBackbone(ABC):
                 task.update(step + 1, self._preview(pipeline, request, blend, latents))
                 return {"latents": latents}
 
-            with structure.inside(self._denoisers(pipeline)):
-                made = pipeline(
-                    height=request.cameras.height,
-                    width=request.cameras.width,
-                    num_frames=len(request.cameras),
-                    num_inference_steps=request.steps,
-                    generator=generator,
-                    output_type="pt",
-                    callback_on_step_end=after_step,
-                    **self._text(request),
-                    **given,
-                ).frames
+            made = pipeline(
+                height=request.cameras.height,
+                width=request.cameras.width,
+                num_frames=len(request.cameras),
+                num_inference_steps=request.steps,
+                generator=generator,
+                output_type="pt",
+                callback_on_step_end=after_step,
+                **self._text(request),
+                **given,
+            ).frames
         return Clip(frames=made[0].permute(0, 2, 3, 1).float().cpu().contiguous(), confidence=None)
 
     def _check_family(self) -> None:
@@ -169,11 +170,6 @@ class DiffusersBackbone(ABC):
                     f"Backbone '{self.spec.name}' cannot follow {name} at a strength of "
                     f"{guide.strength:g}; expected at most {self.strongest:g}."
                 )
-
-    def _denoisers(self, pipeline: Any) -> list[Any]:
-        """The network that denoises, or both of a pipeline with one for late steps."""
-        names = (self.kind.denoiser, f"{self.kind.denoiser}_2")
-        return [part for name in names if (part := getattr(pipeline, name, None)) is not None]
 
     def _text(self, request: ClipRequest) -> dict[str, Any]:
         if not self.spec.prompt:

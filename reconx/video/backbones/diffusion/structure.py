@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from ....structure.guidance import guide_denoiser
@@ -19,11 +20,17 @@ second; or one after the other, the prompt first."""
 class StructureInPipeline:
     """A clip's structure; follows the denoising, since a pipeline does not say what it asks."""
 
-    def __init__(self, request: ClipRequest, passes: Passes) -> None:
-        """Begin before the first step."""
+    def __init__(self, request: ClipRequest, denoiser: str, passes: Passes) -> None:
+        """Begin before the first step.
+
+        Args:
+            request: The clip.
+            denoiser: The pipeline's component that denoises.
+            passes: How it is asked.
+        """
         asked = request.guidance.structure.strength > 0
         self._condition = request.structure if asked else None
-        self._request, self._passes = request, passes
+        self._request, self._denoiser, self._passes = request, denoiser, passes
         self._step = self._calls = 0
 
     @property
@@ -39,8 +46,8 @@ class StructureInPipeline:
         self._step, self._calls = step + 1, 0
 
     @contextmanager
-    def inside(self, denoisers: Sequence[nn.Module]) -> Iterator[None]:
-        """Guide all that these denoisers predict within the block.
+    def inside(self, pipeline: Any) -> Iterator[None]:
+        """Guide all that a pipeline's denoisers predict within the block.
 
         Raises:
             BackboneMismatch: If the adapter was trained for other denoisers.
@@ -49,22 +56,31 @@ class StructureInPipeline:
         if condition is None:
             yield
             return
+        device, strength = self._request.device, self._request.guidance.structure.strength
+        tokens = replace(condition.tokens, tokens=condition.tokens.tokens.to(device))
+        condition = replace(condition, tokens=tokens)
         with ExitStack() as guided:
-            adapter = condition.adapter.to(torch.device(self._request.device))
-            guided.callback(adapter.to, "cpu")
-            for denoiser in denoisers:
+            condition.adapter.to(device)
+            guided.callback(condition.adapter.to, "cpu")
+            for denoiser in self._denoisers(pipeline):
                 sites = find_sites(denoiser, DIFFUSERS_RULES)
-                adapter.check_fit(sites)
-                strength = self._request.guidance.structure.strength
+                rows = partial(self._rows, pipeline.scheduler)
                 guided.enter_context(
-                    guide_denoiser(denoiser, sites, condition, strength=strength, rows=self._rows)
+                    guide_denoiser(denoiser, sites, condition, strength=strength, rows=rows)
                 )
             yield
 
-    def _rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[bool] | None:
-        steps = self._request.steps
-        assert steps is not None, "the spec has default steps"
+    def _denoisers(self, pipeline: Any) -> list[nn.Module]:
+        """The network that denoises, or both of a pipeline with one for late steps."""
+        names = (self._denoiser, f"{self._denoiser}_2")
+        return [part for name in names if (part := getattr(pipeline, name, None)) is not None]
+
+    def _rows(
+        self, scheduler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Sequence[bool] | None:
         self._calls += 1
+        # Schedulers of higher order make more steps of those that were asked for.
+        steps = len(scheduler.timesteps)
         if not self._request.guidance.structure.covers(self._step, steps):
             return None
         if self._passes == "in_turn":
