@@ -11,8 +11,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from ..reconx.structure.adapter import attach
-from ..reconx.structure.guidance import guided_prediction
+from ..reconx.structure.adapter import attach, check_used
+from ..reconx.structure.guidance import extrapolate
 from ..reconx.structure.model import StructureCondition
 from ..reconx.structure.sites import SiteRule, find_sites, rule_of
 from ..reconx.video.base import Guide
@@ -66,6 +66,7 @@ HOST_RULES: Mapping[str, SiteRule] = {
         ),
         query="to_q",
         out="to_out.0",
+        mark=r"\.time_stack\.",
         frames_in_batch=True,
     ),
 }
@@ -87,7 +88,7 @@ def apply_structure(
     guide: Guide,
     sigmas: Float[Tensor, " level"] | None = None,
 ) -> Any:
-    """A clone of a MODEL that is guided by structure where it is asked with the prompt.
+    """A clone of a MODEL that is guided by structure wherever it is asked with a prompt.
 
     A second structure takes the place of the first.
 
@@ -105,14 +106,45 @@ def apply_structure(
 
     condition.adapter.check_fit(find_sites(model.model.diffusion_model, HOST_RULES))
     applied = model.clone()
-    applied.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
-    applied.remove_additional_models(KEY)
     if guide.strength == 0:
         return applied
-    applied.set_additional_models(KEY, [manage(condition.adapter)])
-    tokens = condition.tokens.tokens
+    run = _Run(condition.tokens.tokens, guide, sigmas)
+    applied.set_additional_models(KEY, [manage(condition.adapter).clone()])
+    for kind, wrapper in (
+        (WrappersMP.OUTER_SAMPLE, run.begin),
+        (WrappersMP.APPLY_MODEL, run.predict),
+    ):
+        applied.remove_wrappers_with_key(kind, KEY)
+        applied.add_wrapper_with_key(kind, KEY, wrapper)
+    return applied
+
+
+class _Run:
+    """What wrappers around a sampler and around its model have to tell each other."""
+
+    def __init__(
+        self,
+        tokens: Float[Tensor, "group token channel"],
+        guide: Guide,
+        sigmas: Float[Tensor, " level"] | None,
+    ) -> None:
+        self._tokens, self._guide, self._sigmas = tokens, guide, sigmas
+        self._negative: frozenset[Any] = frozenset()
+        self._prompt_first = True
+
+    def begin(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        """Remember which conditions are negative prompts: guiders ask in orders of their own."""
+        import comfy.samplers
+
+        guider = executor.class_obj
+        negative = [conds for name, conds in guider.conds.items() if "negative" in name]
+        self._negative = frozenset(cond["uuid"] for conds in negative for cond in conds)
+        usual = comfy.samplers.CFGGuider.predict_noise
+        self._prompt_first = type(guider).predict_noise is usual
+        return executor(*args, **kwargs)
 
     def predict(
+        self,
         executor: Any,
         x: Tensor,
         sigma: Tensor,
@@ -122,27 +154,35 @@ def apply_structure(
         transformer_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Tensor:
+        """The model's prediction, guided where structure is read."""
         options = transformer_options or {}
 
         def plain() -> Tensor:
             return executor(x, sigma, c_concat, c_crossattn, control, options, **kwargs)
 
-        # 0 stands for the prompt, 1 for the negative one.
-        rows = [number == 0 for number in options["cond_or_uncond"]]
-        schedule = options["sample_sigmas"] if sigmas is None else sigmas
-        if not guide.covers(*step_of(sigma, schedule)) or not any(rows):
+        rows = self._rows(options)
+        schedule = options["sample_sigmas"] if self._sigmas is None else self._sigmas
+        if not self._guide.covers(*step_of(sigma, schedule)) or not any(rows):
             return plain()
         base = executor.class_obj
         # Through the patcher: with several devices the host makes copies of both.
         (managed,) = base.current_patcher.get_additional_models_with_key(KEY)
         sites = find_sites(base.diffusion_model, HOST_RULES)
-        given = tokens.to(x.device)
-        return guided_prediction(
-            plain, lambda: attach(managed.model, sites, given, rows=rows), guide.strength
-        )
+        with attach(managed.model, sites, self._tokens.to(x.device), rows=rows) as reading:
+            guided = plain()
+        # Such wrappers may skip the whole network, as EasyCache does.
+        if not options.get("wrappers", {}).get("diffusion_model"):
+            check_used(reading)
+        strength = self._guide.strength
+        return guided if strength == 1 else extrapolate(plain(), guided, strength)
 
-    applied.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, predict)
-    return applied
+    def _rows(self, options: Mapping[str, Any]) -> list[bool]:
+        """Which parts of the batch are asked with a prompt."""
+        numbers, conds = options["cond_or_uncond"], options["uuids"]
+        return [
+            cond not in self._negative and (number == 0 or not self._prompt_first)
+            for number, cond in zip(numbers, conds, strict=True)
+        ]
 
 
 def step_of(sigma: Tensor, sigmas: Float[Tensor, " level"]) -> tuple[int, int]:

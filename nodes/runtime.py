@@ -86,16 +86,24 @@ def host_dtype(name: str) -> torch.dtype:
 
 
 def manage(network: torch.nn.Module) -> Any:
-    """The host's handle of a network, by which it loads, counts and unloads it."""
+    """The host's handle of a network, by which it loads, counts and unloads it.
+
+    One for as long as the network lives: of a network that outlives its handle, the host believes
+    that it leaks.
+    """
     import comfy.model_management
     from comfy.model_patcher import ModelPatcher
 
-    # Not its dynamic kind, which loads layers one by one and needs them to be of its own classes.
-    return ModelPatcher(
-        network,
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
+    handle = getattr(network, "host_handle", None)
+    if handle is None:
+        # Not its dynamic kind, which loads layers one by one and needs them to be of its own kind.
+        handle = ModelPatcher(
+            network,
+            load_device=comfy.model_management.get_torch_device(),
+            offload_device=comfy.model_management.unet_offload_device(),
+        )
+        network.__dict__["host_handle"] = handle
+    return handle
 
 
 class ManagedModel:

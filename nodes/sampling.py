@@ -15,11 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..reconx.progress import Preview, Progress
+from ..reconx.structure.sites import find_sites
 from ..reconx.types import Cameras
 from ..reconx.video.base import BackboneSpec, Clip, ClipRequest
 from ..reconx.video.fitting import fit_cameras_to_spec
 from ..reconx.video.latents import blend_latents
-from .adapting import apply_structure, step_of, structure_family
+from .adapting import HOST_RULES, apply_structure, step_of, structure_family
 from .conditions import Conditions, HostModels, Known
 from .families import backbone_spec, check_models, find_family
 from .legs import Leg, plan_legs
@@ -75,7 +76,11 @@ class HostBackbone:
 
         Raises:
             InputError: If a strength is above what the model's family takes.
+            BackboneMismatch: If structure was trained for another model.
         """
+        if request.structure is not None:
+            network = self._models.model.model.diffusion_model
+            request.structure.adapter.check_fit(find_sites(network, HOST_RULES))
         # As the host runs its own samplers; the library is called outside of it.
         with torch.inference_mode():
             frames = self._models.vae.decode(self._denoise(request, progress))

@@ -1,6 +1,9 @@
 """Nodes of the structure condition: a scene as tokens that video models attend to."""
 
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..reconx.structure.model import UNTRAINED, load_structure_model
 from ..reconx.trajectory.options import CameraPath
@@ -11,6 +14,7 @@ from .runtime import (
     NodeProgress,
     host_dtype,
     library_call,
+    manage,
     model_files,
     model_path,
 )
@@ -67,12 +71,20 @@ class LoadStructureModel(io.ComfyNode):
     @library_call
     def execute(cls, file: str, dtype: str) -> io.NodeOutput:
         """Load the weights; the host moves the adapter when it is needed."""
-        model = load_structure_model(model_path(STRUCTURE_MODELS, file), dtype=host_dtype(dtype))
+        source = model_path(STRUCTURE_MODELS, file), host_dtype(dtype)
+        model = load_structure_model(source[0], dtype=source[1])
         NodeProgress(cls.hidden.unique_id).say(
             f"For {model.adapter.sizes.family}, trained on {model.facts.training_data} for "
             f"{model.facts.steps} steps. Licence: {model.facts.licence}"
         )
-        return io.NodeOutput(pack(ManagedModel(model, model.adapter)))
+        managed = ManagedModel(model, model.adapter)
+        # How the host makes a copy for another device.
+        managed.patcher.cached_patcher_init = (_load_handle, source)
+        return io.NodeOutput(pack(managed))
+
+
+def _load_handle(path: Path, dtype: torch.dtype) -> Any:
+    return manage(load_structure_model(path, dtype=dtype).adapter)
 
 
 class EncodeStructure(io.ComfyNode):
@@ -140,8 +152,9 @@ class ApplyStructure(io.ComfyNode):
                     max=10.0,
                     step=0.05,
                     tooltip=(
-                        "Guidance on the structure. 1 costs nothing extra; others ask the model "
-                        "twice. Higher: closer to the point cloud; 0 leaves the model unchanged."
+                        "Guidance on the structure. 1 adds a few percent to the time; others ask "
+                        "the model twice. Higher: closer to the point cloud; 0 leaves the model as "
+                        "it came."
                     ),
                 ),
                 io.Float.Input(

@@ -64,7 +64,7 @@ class GuidanceOptionsNode(io.ComfyNode):
                     "structure_strength",
                     1.0,
                     "Guidance on the 3D structure tokens. Higher: closer to the point cloud; "
-                    "1 costs nothing extra, 0 leaves them out.",
+                    "1 asks the model once, others twice; 0 leaves them out.",
                 ),
                 *_share_inputs("structure", "1"),
             ],

@@ -68,6 +68,16 @@ def test_every_family_keeps_the_contract_of_structure(
 
 
 @pytest.mark.comfyui
+def test_prompts_alone_read_structure(comfyui: Path, host_python: Path, scene_file: Path) -> None:
+    names = ("wan-t2v", "svd")
+    found = in_host(comfyui, host_python, scene_file, "rows_that_read_structure", names)
+    for name in names:
+        assert found[f"{name}, usual"] == {"positive": True, "negative": False}
+    two = found["wan-t2v, of two"]
+    assert two == {"positive": True, "middle": True, "negative": False}
+
+
+@pytest.mark.comfyui
 @pytest.mark.slow
 def test_known_latents_are_held(comfyui: Path, host_python: Path, scene_file: Path) -> None:
     names = ("wan-t2v", "wan-t2v+experts", "wan-ti2v", "ltx", "svd")

@@ -287,7 +287,7 @@ def test_structure_of_another_model_is_refused(host: Host, schemas: Schemas) -> 
     path, _ = one(prompt, "ReconX_CameraPath")
     sampler = one(prompt, "ReconX_SampleViews")[1]["inputs"]
     sampler["structure"] = encode_structure(prompt, [path, 0], OTHER_STRUCTURE)
-    text = "trained for a wan of 3 blocks, 256 wide, and the model is a wan of 2 blocks"
+    text = "attentions 3 of 256 channels, and the model is a wan with attentions 2 of 256"
     refused(host, prompt, "ReconX_SampleViews", text)
 
 

@@ -96,16 +96,8 @@ def broken_promises(scene: Any, names: list[str]) -> dict[str, list[str]]:
 def broken_structure(scene: Any, names: list[str]) -> dict[str, list[str]]:
     """What fails of the structure condition, by family."""
     from structure_contract import STRUCTURE_CHECKS
-    from tiny_structure import tiny_structure
 
-    adapting = importlib.import_module("reconx_pack.nodes.adapting")
-    sites = importlib.import_module("reconx.structure.sites")
     torch.set_num_threads(1)
-
-    def structure_for(backbone: Any, gate: float) -> Any:
-        network = backbone._models.model.model.diffusion_model
-        widths = [site.width for site in sites.find_sites(network, adapting.HOST_RULES)]
-        return tiny_structure(backbone.spec.structure_family, widths, gate=gate)
 
     def check_all(name: str) -> list[str]:
         backbone = tiny_backbone(name)
@@ -118,6 +110,95 @@ def broken_structure(scene: Any, names: list[str]) -> dict[str, list[str]]:
         name: check_all(name)
         for name in names or [*(name for name in MODELS if name != "wan-camera"), "wan-t2v+experts"]
     }
+
+
+def rows_that_read_structure(scene: Any, names: list[str]) -> dict[str, list[bool]]:
+    """Whether structure changes what the model says with a prompt, and without, in the first step.
+
+    By the usual guider, which asks with the prompt first, and by one of two prompts, which asks
+    without one first.
+    """
+    import comfy.samplers
+    from backbone_contract import request_for
+    from comfy.patcher_extension import WrappersMP
+
+    adapting = importlib.import_module("reconx_pack.nodes.adapting")
+    custom = importlib.import_module("comfy_extras.nodes_custom_sampler")
+    guide = importlib.import_module("reconx.video.base").Guide(end=1.0)
+    torch.set_num_threads(1)
+
+    def said(name: str, guider_of: Callable[[Any], Any], structured: bool) -> dict[Any, Any]:
+        """What the model answers to each condition in the first step."""
+        backbone = tiny_backbone(name)
+        answers: dict[Any, Any] = {}
+        names: dict[Any, str] = {}
+
+        def begin(executor: Any, *args: Any, **kwargs: Any) -> Any:
+            conds = executor.class_obj.conds
+            names.update({cond["uuid"]: key for key in conds for cond in conds[key]})
+            return executor(*args, **kwargs)
+
+        def answer(executor: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+            made = executor(x, *args, **kwargs)
+            options = next(arg for arg in args if isinstance(arg, dict) and "uuids" in arg)
+            parts = made.chunk(len(options["uuids"]))
+            for cond, part in zip(options["uuids"], parts, strict=True):
+                answers.setdefault(names[cond], part.clone())
+            return made
+
+        model = backbone._models.model.clone()
+        model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "spy", begin)
+        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "spy", answer)
+        if structured:
+            structure = structure_for(backbone, 1.0)
+            condition = structure.condition(scene, scene.cameras[0])
+            model = adapting.apply_structure(model, condition, guide)
+        request = request_for(backbone, scene)
+        conditions = backbone._family.prepare(backbone._models, request)
+        guider = guider_of(model)
+        guider.set_conds(*_prompts(guider, conditions))
+        with torch.inference_mode():
+            noise = torch.randn(conditions.samples.shape, generator=torch.manual_seed(0))
+            sampler = comfy.samplers.sampler_object("euler")
+            guider.sample(noise, conditions.samples, sampler, backbone._noise_levels(request))
+        return answers
+
+    def usual(model: Any) -> Any:
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_cfg(3.0)
+        return guider
+
+    def of_two(model: Any) -> Any:
+        guider = custom.Guider_DualCFG(model)
+        guider.set_cfg(3.0, 2.0)
+        return guider
+
+    found = {}
+    for name in names:
+        for label, make in (("usual", usual), ("of two", of_two)):
+            plain, guided = (said(name, make, structured) for structured in (False, True))
+            found[f"{name}, {label}"] = {
+                key: not torch.equal(plain[key], guided[key]) for key in plain
+            }
+    return found
+
+
+def _prompts(guider: Any, conditions: Any) -> tuple[Any, ...]:
+    """As many as a guider takes."""
+    if hasattr(guider, "cfg2"):
+        return conditions.positive, conditions.positive, conditions.negative
+    return conditions.positive, conditions.negative
+
+
+def structure_for(backbone: Any, gate: float) -> Any:
+    """A structure model that fits a backbone."""
+    from tiny_structure import tiny_structure
+
+    adapting = importlib.import_module("reconx_pack.nodes.adapting")
+    sites = importlib.import_module("reconx.structure.sites")
+    network = backbone._models.model.model.diffusion_model
+    widths = [site.width for site in sites.find_sites(network, adapting.HOST_RULES)]
+    return tiny_structure(backbone.spec.structure_family, widths, gate=gate)
 
 
 def unheld_latents(scene: Any, names: list[str]) -> dict[str, list[str]]:
