@@ -24,6 +24,21 @@ def check_shape(name: str, tensor: Tensor, *shape: int | None) -> None:
         raise InputError(f"{name} has shape {actual}; expected ({expected}).")
 
 
+def check_finite(name: str, values: Tensor) -> None:
+    """Require finite numbers.
+
+    Raises:
+        InputError: If one is NaN or infinite; the text counts them.
+    """
+    # Bit by bit: a mask of all values would be a quarter of what a large splat takes.
+    wrong = sum(int((~torch.isfinite(part)).sum()) for part in values.split(1 << 16))
+    if wrong:
+        raise InputError(
+            f"{name} holds {wrong} of {values.numel()} values that are not finite; expected finite "
+            "ones. Leave such points out."
+        )
+
+
 def check_range(
     name: str, value: int | float, low: int | float, high: int | float = math.inf
 ) -> None:

@@ -76,6 +76,9 @@ def _make_parser() -> argparse.ArgumentParser:
     reconstruct.add_argument(
         "--masks", type=Path, help="folder of masks named like the photos; black is left out"
     )
+    reconstruct.add_argument(
+        "--format", default="ply", help="of the splats: ply, spz, splat, or several with commas"
+    )
     _add_common(reconstruct)
 
     evaluate = commands.add_parser(
@@ -110,6 +113,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _reconstruct(parsed: argparse.Namespace) -> int:
     # Imported here, so that --help and wrong arguments answer at once.
+    from .export.splat_files import parse_formats
     from .photos.loading import PhotoOptions
     from .pipeline import ReconstructOptions, reconstruct
     from .results import prepare_output, save_reconstruction
@@ -132,10 +136,13 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         device=parsed.device,
         seed=parsed.seed,
     )
+    formats = parse_formats(parsed.format)
     prepare_output(parsed.output, overwrite=parsed.overwrite)
     progress = TerminalProgress()
     result = reconstruct(parsed.photos, options=options, progress=progress)
-    save_reconstruction(result, parsed.output, overwrite=parsed.overwrite, progress=progress)
+    save_reconstruction(
+        result, parsed.output, overwrite=parsed.overwrite, formats=formats, progress=progress
+    )
     sys.stdout.write(f"Look at {parsed.output / 'overview.png'} first.\n")
     return 0
 

@@ -19,7 +19,7 @@ import torch
 from .errors import InputError, MissingDependency
 from .export.overview import PathPictures, draw_overview
 from .export.pictures import write_picture
-from .export.ply import write_gaussians_ply
+from .export.splat_files import SPLAT_FORMATS, write_splats
 from .export.video import write_video
 from .geometry.next_photo import NEIGHBOURS, neighbours_of, strongest_links, suggest_photos
 from .geometry.overlap import measure_overlap
@@ -33,6 +33,8 @@ from .types import NextPhoto, Overlap, Sim3
 
 FPS = 24.0
 """Frames per second of the video."""
+_SPLATS = "splats"
+"""Name of the files of Gaussians, without suffix."""
 
 
 def prepare_output(folder: Path, *, overwrite: bool) -> None:
@@ -55,11 +57,23 @@ def prepare_output(folder: Path, *, overwrite: bool) -> None:
 
 
 def save_reconstruction(
-    result: Reconstruction, folder: Path, *, overwrite: bool, progress: Progress | None = None
+    result: Reconstruction,
+    folder: Path,
+    *,
+    overwrite: bool,
+    formats: tuple[str, ...] = ("ply",),
+    progress: Progress | None = None,
 ) -> None:
     """Write splats, points, cameras, photos, video, overview and report.
 
-    Other files in the folder are left alone.
+    Splats of an earlier result go, whatever their format; other files in the folder are left alone.
+
+    Args:
+        result: What to write.
+        folder: Where to.
+        overwrite: Whether the folder may hold files.
+        formats: Of the splats; see `SPLAT_FORMATS`.
+        progress: Who is told.
 
     Raises:
         InputError: As `prepare_output`.
@@ -71,7 +85,7 @@ def save_reconstruction(
         with measure_usage() as usage:
             overlap = measure_overlap(result.scene)
             next_photos = suggest_photos(result.scene, overlap)
-            _write_world(result, staging)
+            _write_world(result, staging, formats)
             _write_pictures(result, staging, overlap, next_photos, progress)
         report = _make_report(result, overlap, next_photos, {**result.usage, "files": usage})
         text = json.dumps(report, indent=1, default=_plain) + "\n"
@@ -80,6 +94,8 @@ def save_reconstruction(
             target = folder / source.relative_to(staging)
             target.parent.mkdir(parents=True, exist_ok=True)
             source.replace(target)
+        for name in set(SPLAT_FORMATS) - set(formats):
+            (folder / f"{_SPLATS}.{name}").unlink(missing_ok=True)
 
 
 @contextmanager
@@ -104,9 +120,9 @@ def _staging_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(staging)
 
 
-def _write_world(result: Reconstruction, folder: Path) -> None:
-    world = result.scene.world_from_scene
-    write_gaussians_ply(folder / "splats.ply", apply_sim3_to_gaussians(world, result.gaussians))
+def _write_world(result: Reconstruction, folder: Path, formats: tuple[str, ...]) -> None:
+    gaussians = apply_sim3_to_gaussians(result.scene.world_from_scene, result.gaussians)
+    write_splats(folder / _SPLATS, gaussians, formats)
     write_nerfstudio(folder, result.scene)
 
 

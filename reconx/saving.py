@@ -19,9 +19,10 @@ from .checks import check_choice
 from .errors import InputError
 from .export.colmap import find_colmap_model, read_colmap, write_colmap
 from .export.nerfstudio import read_transforms, write_posed_photos
-from .export.ply import read_gaussians_ply, write_gaussians_ply, write_points_ply
+from .export.ply import write_gaussians_ply, write_points_ply
 from .export.posed import PosedPhotos
 from .export.scene_file import read_scene_file, write_scene_file
+from .export.splat_files import find_splats, read_splats
 from .ops.distortion import undistort_photos
 from .ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
 from .photos.loading import PhotoOptions, load_photos
@@ -32,7 +33,7 @@ logger = logging.getLogger("reconx")
 
 FORMATS = ("safetensors", "nerfstudio", "colmap")
 """Saved in users' workflows: frozen from the first release."""
-_SCENE_FILE, _SPLATS, _TRANSFORMS = "scene.safetensors", "splats.ply", "transforms.json"
+_SCENE_FILE, _SPLATS, _TRANSFORMS = "scene.safetensors", "splats", "transforms.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ def save_scene(
     with _new_folder(target) as folder:
         write_scene_file(folder / _SCENE_FILE, scene)
         if gaussians is not None:
-            write_gaussians_ply(folder / _SPLATS, gaussians)
+            write_gaussians_ply(folder / f"{_SPLATS}.ply", gaussians)
         if format == "nerfstudio":
             write_nerfstudio(folder, scene)
         else:
@@ -120,7 +121,8 @@ def load_scene(path: str | Path, *, options: PhotoOptions | None = None) -> Save
     """Read what `save_scene` wrote, or photos and cameras in a folder of nerfstudio or COLMAP.
 
     Where a folder holds `scene.safetensors`, the scene comes from it, and cameras and pictures
-    beside it are not read. Gaussians come from the scene file, in a folder from `splats.ply`.
+    beside it are not read. Gaussians come from the scene file, in a folder from `splats.ply`, else
+    `splats.spz`, else `splats.splat`.
 
     Args:
         path: A file or a folder.
@@ -133,8 +135,8 @@ def load_scene(path: str | Path, *, options: PhotoOptions | None = None) -> Save
     if not path.is_dir():
         scene, gaussians = read_scene_file(path)
         return SavedScene(scene=scene, gaussians=gaussians, photos=posed_photos(scene))
-    splats = path / _SPLATS
-    gaussians = read_gaussians_ply(splats) if splats.is_file() else None
+    splats = find_splats(path / _SPLATS)
+    gaussians = None if splats is None else read_splats(splats)
     if (path / _SCENE_FILE).is_file():
         logger.info("'%s' is read from %s; delete that to read its cameras.", path, _SCENE_FILE)
         scene, _ = read_scene_file(path / _SCENE_FILE)

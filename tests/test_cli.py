@@ -151,6 +151,7 @@ def test_an_output_that_cannot_be_written(
         (["--path", "moonwalk"], ("moonwalk", "interpolate", "orbit", "truck")),
         (["--amplitude", "50"], ("amplitude", "50", "20")),
         (["--quality", "best"], ("best", "draft, normal, high")),
+        (["--format", "ply,obj"], ("obj", "ply, spz, splat")),
         (["--device", "abacus"], ("abacus", "cpu")),
         (["--unheard-of"], ("--unheard-of",)),
     ],

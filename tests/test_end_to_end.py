@@ -15,6 +15,7 @@ from reconx.evaluation.protocol import evaluate_split
 from reconx.evaluation.report import save_evaluation
 from reconx.export.nerfstudio import read_transforms
 from reconx.export.ply import read_gaussians_ply, read_points_ply
+from reconx.export.splat_files import read_splats
 from reconx.ops.metrics import psnr
 from reconx.pipeline import ReconstructOptions
 from reconx.render.gaussians import render_gaussians
@@ -104,7 +105,12 @@ def test_overwriting_gives_the_same_bytes_and_keeps_what_is_not_ours(
     shutil.copytree(result, folder)
     (folder / "notes.txt").write_text("mine", encoding="utf-8")
     (folder / "splats.ply").write_bytes(b"of another day")
-    assert main(["reconstruct", *photos, "--output", str(folder), *SMALL, "--overwrite"]) == 0
+    (folder / "splats.splat").write_bytes(b"in a format that is not asked for now")
+    again = ["--output", str(folder), "--overwrite", "--format", "spz,ply"]
+    assert main(["reconstruct", *photos, *again, *SMALL]) == 0
+    assert not (folder / "splats.splat").exists()
+    exact, rounded = (read_splats(folder / f"splats.{name}") for name in ("ply", "spz"))
+    torch.testing.assert_close(rounded.means, exact.means, atol=1e-4, rtol=0)
     assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
     assert (folder / "splats.ply").read_bytes() == (result / "splats.ply").read_bytes()
 

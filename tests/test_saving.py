@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.nn import functional
 
 from reconx.errors import InputError
@@ -14,6 +15,7 @@ from reconx.export.colmap import write_colmap
 from reconx.export.nerfstudio import read_transforms, write_posed_photos
 from reconx.export.ply import read_points_ply
 from reconx.export.posed import read_depth
+from reconx.export.splat_files import write_splats
 from reconx.geometry.estimators.base import GeometryOptions
 from reconx.geometry.estimators.registry import make_estimator
 from reconx.ops.photos import select_photos
@@ -94,6 +96,28 @@ def test_folders_of_other_programs_give_photos_in_their_world(
     torch.testing.assert_close(prior.K, world.K)
     assert prior.focal_sigma is not None
     assert not prior.focal_sigma.any()
+
+
+def test_a_splat_that_an_editor_left_in_a_folder_is_taken(
+    tmp_path: Path, scene: Scene, gaussians: Gaussians
+) -> None:
+    folder = save_scene(tmp_path / "room", scene, "colmap", gaussians)
+    edited = replace(gaussians, means=gaussians.means + 1)
+    write_splats(folder / "splats", edited, ("spz", "splat"))
+    assert read_means(folder)[0, 0] == 1  # of splats.ply, which holds most
+    (folder / "splats.ply").unlink()
+    assert read_means(folder)[0, 0] == pytest.approx(2, abs=1e-6)
+    (folder / "splats.spz").write_bytes(b"hello")
+    with pytest.raises(InputError, match="splats.spz' cannot be read"):
+        load_scene(folder)
+    (folder / "splats.spz").unlink()
+    assert read_means(folder)[0, 0] == 2
+
+
+def read_means(folder: Path) -> Tensor:
+    saved = load_scene(folder).gaussians
+    assert saved is not None
+    return saved.means
 
 
 def test_geometry_keeps_the_cameras_of_a_folder(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 from torch.nn import functional
 
-from ..checks import check_shape
+from ..checks import check_finite, check_shape
 from ..errors import InputError
 from ..types import Gaussians
 from .atomic import replacing
+from .splat_values import CHUNK, check_writable
 
 _POSITION = ["x", "y", "z"]
 _RGB = ["red", "green", "blue"]
@@ -32,33 +33,39 @@ tell the difference at 1."""
 
 
 def write_gaussians_ply(path: str | Path, gaussians: Gaussians) -> None:
-    """Write Gaussians, in world space, as viewers expect them.
+    """Write Gaussians, in world space, as viewers expect them, in bounded memory.
 
     Raises:
         InputError: If a value is not finite.
     """
-    for name in ("means", "quats", "scales", "opacities", "sh"):
-        _check_finite(f"Gaussians.{name}", getattr(gaussians, name))
+    check_writable(gaussians)
+    names = [*_POSITION, "nx", "ny", "nz", *_BASE_COLOUR]
+    names += [f"f_rest_{index}" for index in range(3 * (gaussians.sh.shape[1] - 1))]
+    names += ["opacity", *_SCALE, *_ROTATION]
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(gaussians)}"]
+    header += [f"property float {name}" for name in names]
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write("\n".join([*header, "end_header\n"]).encode("ascii"))
+        for part in gaussians.split(CHUNK):
+            file.write(_rows(part).numpy().astype("<f4", copy=False).tobytes())
+
+
+def _rows(gaussians: Gaussians) -> Float[Tensor, "n column"]:
+    """What the file holds of each Gaussian, in the order of its properties."""
     # In double precision, where 1 - OPACITY_MARGIN is not yet rounded to 1.
     opacities = gaussians.opacities.double().clamp(OPACITY_MARGIN, 1 - OPACITY_MARGIN)
-    rest = gaussians.sh[:, 1:].mT.flatten(1)
-    columns = torch.cat(
+    return torch.cat(
         [
             gaussians.means,
             torch.zeros_like(gaussians.means),
             gaussians.sh[:, 0],
-            rest,
+            gaussians.sh[:, 1:].mT.flatten(1),
             torch.logit(opacities).float()[:, None],
             gaussians.scales.clamp_min(torch.finfo(torch.float32).tiny).log(),
             functional.normalize(gaussians.quats, dim=-1),
         ],
         dim=1,
     )
-    names = [*_POSITION, "nx", "ny", "nz", *_BASE_COLOUR]
-    names += [f"f_rest_{index}" for index in range(rest.shape[1])]
-    names += ["opacity", *_SCALE, *_ROTATION]
-    table = np.ascontiguousarray(columns.numpy(), dtype="<f4")
-    _write(path, table.view([(name, "<f4") for name in names])[:, 0])
 
 
 def read_gaussians_ply(path: str | Path) -> Gaussians:
@@ -75,14 +82,17 @@ def read_gaussians_ply(path: str | Path) -> Gaussians:
             f"PLY '{path}' has {rest_count} f_rest properties; expected 0, 9, 24 or 45 (spherical "
             "harmonics of degree 0 to 3)."
         )
-    sh = _columns(path, vertices, _BASE_COLOUR)[:, None]
-    if rest_count:
-        rest = _columns(path, vertices, [f"f_rest_{index}" for index in range(rest_count)])
-        sh = torch.cat([sh, rest.unflatten(1, (3, -1)).mT], dim=1)
+    base, higher = _columns(path, vertices, _BASE_COLOUR), rest_count // 3
+    sh = base.new_empty(len(base), 1 + higher, 3)
+    sh[:, 0] = base
+    for channel in range(3 if higher else 0):
+        start = channel * higher
+        names = [f"f_rest_{index}" for index in range(start, start + higher)]
+        sh[:, 1:, channel] = _columns(path, vertices, names)
     return Gaussians(
         means=_columns(path, vertices, _POSITION),
         quats=functional.normalize(_columns(path, vertices, _ROTATION), dim=-1),
-        scales=_columns(path, vertices, _SCALE).exp(),
+        scales=_columns(path, vertices, _SCALE).exp_(),
         opacities=_columns(path, vertices, ["opacity"])[:, 0].sigmoid(),
         sh=sh,
     )
@@ -106,8 +116,8 @@ def write_points_ply(
         InputError: If shapes differ or a value is not finite.
     """
     check_shape("Point colours", colours, len(points), 3)
-    _check_finite("Points", points)
-    _check_finite("Point colours", colours)
+    check_finite("Points", points)
+    check_finite("Point colours", colours)
     names = [(name, "<f4") for name in _POSITION] + [(name, "u1") for name in _RGB]
     if confidence is not None:
         check_shape("Point confidence", confidence, len(points))
@@ -138,28 +148,21 @@ def read_points_ply(
     return points, colours, _columns(path, vertices, ["confidence"])[:, 0]
 
 
-def _check_finite(name: str, values: Tensor) -> None:
-    wrong = int((~torch.isfinite(values)).sum())
-    if wrong:
-        raise InputError(
-            f"{name} holds {wrong} of {values.numel()} values that are not finite; a PLY file "
-            "needs finite ones. Leave such points out."
-        )
-
-
 def _write(path: str | Path, table: np.ndarray) -> None:
     with replacing(path) as temporary:
         PlyData([PlyElement.describe(table, "vertex")], byte_order="<").write(str(temporary))
 
 
 def _read(path: str | Path) -> dict[str, np.ndarray]:
-    """A file's vertex properties by name, lists left out."""
+    """A file's vertex properties by name, lists left out.
+
+    They are views of the mapped file: whoever reads copies what it wants and lets them go, for as
+    long as one lives, Windows does not let the file be replaced.
+    """
     if not Path(path).is_file():
         raise InputError(f"PLY '{path}' does not exist. Check the path.")
     try:
-        # Not memory-mapped: an open map would keep the file from being replaced on Windows.
-        document = PlyData.read(str(path), mmap=False)  # pyright: ignore[reportArgumentType]
-        table = document["vertex"].data
+        table = PlyData.read(str(path), mmap="r")["vertex"].data
     except (PlyParseError, KeyError, UnicodeDecodeError) as error:
         raise InputError(
             f"PLY '{path}' cannot be read ({error}). Expected a PLY file with vertices."
@@ -175,7 +178,9 @@ def _columns(
         raise InputError(
             f"PLY '{path}' lacks the properties {', '.join(missing)}; it has {', '.join(vertices)}."
         )
-    values = np.stack([vertices[name] for name in names], axis=1).astype(np.float32)
+    values = np.empty((len(vertices[names[0]]), len(names)), dtype=np.float32)
+    for index, name in enumerate(names):
+        values[:, index] = vertices[name]
     columns = torch.from_numpy(values)
-    _check_finite(f"PLY '{path}', {names[0]} to {names[-1]},", columns)
+    check_finite(f"PLY '{path}', {names[0]} to {names[-1]},", columns)
     return columns

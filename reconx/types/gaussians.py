@@ -1,7 +1,7 @@
 """A scene as 3D Gaussians, and what a fit returns."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -50,6 +50,14 @@ class Gaussians:
     def sh_degree(self) -> int:
         """0 to 3."""
         return math.isqrt(self.sh.shape[1]) - 1
+
+    def split(self, size: int) -> Iterator["Gaussians"]:
+        """The same Gaussians in order, at most `size` at a time; memory is shared."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield replace(
+                self, **{name: getattr(self, name)[part] for name in self.__dataclass_fields__}
+            )
 
     def to(self, device: torch.device | str) -> "Gaussians":
         """The same Gaussians on a device."""

@@ -1,3 +1,4 @@
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,18 @@ def test_points_round_trip(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(back, (points, colours, confidence), strict=True))
     write_points_ply(tmp_path / "points.ply", points, colours)
     assert read_points_ply(tmp_path / "points.ply")[2] is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists open maps")
+def test_a_file_is_free_once_it_is_read(tmp_path):
+    write_gaussians_ply(tmp_path / "scene.ply", make_gaussians(4))
+    gc.disable()
+    try:
+        gaussians = read_gaussians_ply(tmp_path / "scene.ply")
+        assert str(tmp_path) not in Path("/proc/self/maps").read_text(encoding="utf-8")
+    finally:
+        gc.enable()
+    assert len(gaussians) == 7
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):
