@@ -1,4 +1,4 @@
-"""Gaussians as SPZ version 3, and back: some tenth of a PLY file.
+"""Gaussians as SPZ version 3, and back: some sixth of a PLY file.
 
 The format is Niantic's (github.com/nianticlabs/spz, README and load-spz.cc): a header and one array
 per property, in one gzip stream. Version 4, in another container, is not read by the viewers of the
@@ -14,7 +14,7 @@ import math
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -71,7 +71,7 @@ def write_spz(path: str | Path, gaussians: Gaussians) -> None:
         replacing(path) as temporary,
         temporary.open("wb") as file,
         # Without name and time: the same Gaussians give the same bytes.
-        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as stream,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as stream,
     ):
         stream.write(header)
         for property in _properties(gaussians.sh_degree, bits):
@@ -80,7 +80,7 @@ def write_spz(path: str | Path, gaussians: Gaussians) -> None:
 
 
 def read_spz(path: str | Path) -> Gaussians:
-    """Read Gaussians of SH degree 0 to 3 from an SPZ file of version 3.
+    """Read Gaussians of SH degree 0 to 3 from an SPZ file of version 3, or 2 as ComfyUI writes it.
 
     Raises:
         InputError: If the file is missing, damaged, of another version or no SPZ file.
@@ -93,7 +93,7 @@ def read_spz(path: str | Path) -> Gaussians:
             return _read(path, stream)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(
-            f"SPZ '{path}' cannot be read ({error}). Expected a whole file of version {_VERSION}."
+            f"SPZ '{path}' cannot be read ({error}). Expected a whole file of version 2 or 3."
         ) from error
 
 
@@ -102,12 +102,14 @@ def _read(path: Path, stream: gzip.GzipFile) -> Gaussians:
     if len(header) < _HEADER.size or header[:4] != _MAGIC:
         raise InputError(f"'{path}' is a gzip file, but no SPZ file; expected one.")
     _, version, count, degree, bits, _, _ = _HEADER.unpack(header)
-    if version != _VERSION or degree > 3:
+    if version not in (2, _VERSION) or degree > 3:
         raise InputError(
-            f"SPZ '{path}' has version {version} and SH degree {degree}; expected version "
+            f"SPZ '{path}' has version {version} and SH degree {degree}; expected version 2 or "
             f"{_VERSION} and degree 0 to 3. Save it as PLY with the program that made it."
         )
-    properties = _properties(degree, bits)
+    properties = list(_properties(degree, bits))
+    if version == 2:
+        properties[4] = replace(properties[4], size=3, decode=_unpack_first_three)
     # Before memory is taken for what a damaged header promises.
     total, held = count * sum(property.size for property in properties), path.stat().st_size
     if not 0 < total <= _MOST_COMPRESSION * held:
@@ -220,6 +222,13 @@ def _unpack_rotations(rows: Rows) -> Float[Tensor, "n 4"]:
     xyzw[others] = smaller.flatten()
     xyzw[~others] = (1 - smaller.square().sum(1)).clamp_min(0).sqrt()
     return functional.normalize(xyzw, dim=-1).roll(1, dims=1)
+
+
+def _unpack_first_three(rows: Rows) -> Float[Tensor, "n 4"]:
+    """Rotations of version 2: x, y and z, of that quaternion whose w is not negative."""
+    xyz = rows / 127.5 - 1
+    w = (1 - xyz.square().sum(1, keepdim=True)).clamp_min(0).sqrt()
+    return functional.normalize(torch.cat([w, xyz], dim=1), dim=-1)
 
 
 def _all_but(largest: Int[Tensor, "n 1"]) -> Tensor:

@@ -183,3 +183,65 @@ print(json.dumps({{
     assert found["masked"]
     assert found["untouched"]
     assert "it is a panorama's" in found["refused"]
+
+
+def test_splat_files_mean_the_same_to_the_host(
+    comfyui: Path, host_python: Path, tmp_path: Path
+) -> None:
+    """Ours as the host reads them, and the host's (SPZ version 2) as we do."""
+    script = f"""
+load_pack()
+from pathlib import Path
+from comfy_api.latest import Types
+from comfy_extras.nodes_gaussian_splat import File3DToSplat, SplatToFile3D
+from reconx_pack.reconx.export.splat_files import read_splats, write_splats
+from reconx_pack.reconx.ops.quaternion import quaternion_to_matrix
+from reconx_pack.reconx.types import Gaussians
+
+torch.manual_seed(0)
+count, stem = 300, Path({str(tmp_path)!r}) / "ours"
+original = Gaussians(
+    means=torch.randn(count, 3),
+    quats=torch.nn.functional.normalize(torch.randn(count, 4), dim=-1),
+    scales=0.01 + torch.rand(count, 3),
+    opacities=torch.rand(count),
+    sh=torch.rand(count, 4, 3) - 0.5,
+)
+write_splats(stem, original, ("ply", "spz", "splat"))
+
+def of_host(splat):
+    return Gaussians(
+        means=splat.positions[0],
+        quats=splat.rotations[0],
+        scales=splat.scales[0],
+        opacities=splat.opacities[0, :, 0],
+        sh=splat.sh[0],
+    )
+
+def far(a, b):
+    def values(of):
+        turns = quaternion_to_matrix(of.quats)
+        return of.means, of.scales.log(), of.opacities, turns, of.sh[:, 0]
+
+    return [float((one - other).abs().max()) for one, other in zip(values(a), values(b))]
+
+found = {{"read": {{}}, "written": {{}}}}
+for name in ("ply", "spz", "splat"):
+    path = stem.with_suffix("." + name)
+    told = File3DToSplat.execute(Types.File3D(str(path))).args[0]
+    found["read"][name] = far(read_splats(path), of_host(told))
+exact = File3DToSplat.execute(Types.File3D(str(stem.with_suffix(".ply")))).args[0]
+for name in ("ply", "spz"):
+    path = stem.with_name("theirs." + name)
+    SplatToFile3D.execute(exact, name).args[0].save_to(str(path))
+    found["written"][name] = far(read_splats(path), original)
+print(json.dumps(found))
+"""
+    found = run_in_host(comfyui, host_python, script)
+    for name, errors in found["read"].items():
+        assert max(errors) < 1e-5, name
+    assert max(found["written"]["ply"]) < 1e-5
+    # Half a step of each; of rotations near half a turn, version 2 keeps little.
+    most = (2**-13, 1 / 32, 0.5 / 255, 0.25, 0.5 / 255 / 0.15)
+    for error, limit in zip(found["written"]["spz"], most, strict=True):
+        assert error <= 1.01 * limit

@@ -208,7 +208,7 @@ def put(place: int, *values: int) -> Callable[[bytearray], None]:
         ("spz", lambda data: data[:-12], "cannot be read .Compressed file ended"),
         ("spz", lambda data: data[:-8] + b"\0\0\0\0" + data[-4:], "cannot be read .CRC"),
         ("spz", edit_spz(put(0, 0)), "but no SPZ file"),
-        ("spz", edit_spz(put(4, 4)), "has version 4 and SH degree 1; expected version 3"),
+        ("spz", edit_spz(put(4, 4)), "has version 4 and SH degree 1; expected version 2 or 3"),
         ("spz", edit_spz(put(12, 4)), "has version 3 and SH degree 4"),
         ("spz", edit_spz(put(8, 0, 0, 0, 0)), "claims 0 Gaussians"),
         ("spz", edit_spz(put(8, 255, 255, 255, 255)), "claims 4294967295 Gaussians"),
