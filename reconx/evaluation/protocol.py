@@ -4,42 +4,26 @@ The photos go in without their cameras. The true cameras of the targets are brou
 by the similarity between true and estimated context cameras, then refined photometrically.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 from ..checks import check_choice
 from ..errors import InputError
 from ..export.nerfstudio import read_splits, read_transforms
 from ..export.posed import PosedPhotos, read_depth
-from ..ops.metrics import psnr, ssim
 from ..ops.se3 import rotation_angle_degrees
 from ..ops.sim3 import apply_sim3_to_cameras, fit_sim3_to_cameras
 from ..photos.decoding import decode_photo
 from ..pipeline import Reconstruction, ReconstructOptions, reconstruct
 from ..progress import Progress, SilentProgress
-from ..render.gaussians import render_gaussians
-from ..render.points import render_scene
-from ..render.rasterizers.base import Rasterized
 from ..splats.fit import fit_gaussians
 from ..splats.placing import place_gaussians
-from ..types import Cameras, Gaussians, Sim3
-from .refine import COVERED, refine_camera
-from .scores import CameraErrors, DepthErrors, Evaluation, Row, TargetScore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
-    """A held-out photo and its true camera, in the scene's frame."""
-
-    name: str
-    camera: Cameras
-    photo: Float[Tensor, "height width 3"]
-    valid: Bool[Tensor, "height width"]
+from ..types import Cameras, Sim3
+from .scores import CameraErrors, DepthErrors, Evaluation, Row
+from .targets import Target, score_gaussians, score_nearest, score_points
 
 
 def evaluate_split(
@@ -100,12 +84,12 @@ def _true_cameras(posed: PosedPhotos, names: Sequence[str]) -> Cameras:
 
 def _load_target(
     posed: PosedPhotos, name: str, scene_from_truth: Sim3, options: ReconstructOptions
-) -> _Target:
+) -> Target:
     index = posed.names.index(name)
     picture = decode_photo(posed.paths[index], name, options.geometry.fit_size)
     height, width = picture.image.shape[:2]
     camera = apply_sim3_to_cameras(scene_from_truth, posed.cameras[index].resized(width, height))
-    return _Target(name=name, camera=camera, photo=picture.image, valid=picture.valid)
+    return Target(name=name, camera=camera, photo=picture.image, valid=picture.valid)
 
 
 def _camera_errors(result: Reconstruction, posed: PosedPhotos) -> CameraErrors:
@@ -160,7 +144,7 @@ def _depth_errors(
 
 
 def _score_rows(
-    result: Reconstruction, targets: Sequence[_Target], progress: Progress
+    result: Reconstruction, targets: Sequence[Target], progress: Progress
 ) -> tuple[Row, ...]:
     options, scene = result.options, result.scene
     default = options.fit.train_on_generated
@@ -181,70 +165,9 @@ def _score_rows(
         False: "fit on captured photos only",
     }
     return (
-        _score_gaussians(names[default], meanings[default], result.gaussians, targets),
-        _score_gaussians(names[not default], meanings[not default], other.gaussians, targets),
-        _score_gaussians("unfitted", "Gaussians as placed, before the fit", placed, targets),
-        _score_points(result, targets),
-        _score_nearest(result, targets),
-    )
-
-
-def _score_gaussians(
-    name: str, meaning: str, gaussians: Gaussians, targets: Sequence[_Target]
-) -> Row:
-    def render(cameras: Cameras) -> Rasterized:
-        return render_gaussians(gaussians, cameras)
-
-    def show(target: _Target, camera: Cameras) -> tuple[Tensor, Tensor]:
-        drawn = render(camera)
-        return drawn.colour[0].clamp(0, 1), drawn.alpha[0] > COVERED
-
-    with torch.no_grad():
-        scores = [
-            _score(target, show, refine_camera(render, target.camera, target.photo, target.valid))
-            for target in targets
-        ]
-    return Row(name=name, meaning=meaning, scores=tuple(scores))
-
-
-def _score_points(result: Reconstruction, targets: Sequence[_Target]) -> Row:
-    def show(target: _Target, camera: Cameras) -> tuple[Tensor, Tensor]:
-        renders = render_scene(result.scene, camera)
-        return renders.colour[0], ~renders.hole[0]
-
-    scores = [_score(target, show, target.camera) for target in targets]
-    return Row(name="points", meaning="confident points without a fit", scores=tuple(scores))
-
-
-def _score_nearest(result: Reconstruction, targets: Sequence[_Target]) -> Row:
-    scene = result.scene
-
-    def show(target: _Target, camera: Cameras) -> tuple[Tensor, Tensor]:
-        gaps = torch.linalg.vector_norm(scene.photo_cameras.centers - camera.centers, dim=-1)
-        nearest = int(gaps.argmin())
-        size = target.photo.shape[:2]
-        photo = scene.photos.images[nearest]
-        if photo.shape[:2] != size:
-            photo = torch.nn.functional.interpolate(
-                photo.permute(2, 0, 1)[None], size, mode="bilinear"
-            )[0].permute(1, 2, 0)
-        return photo, torch.ones(size, dtype=torch.bool)
-
-    scores = [_score(target, show, target.camera) for target in targets]
-    return Row(name="nearest", meaning="the nearest context photo", scores=tuple(scores))
-
-
-def _score(
-    target: _Target, show: Callable[[_Target, Cameras], tuple[Tensor, Tensor]], camera: Cameras
-) -> TargetScore:
-    picture, covered = show(target, camera)
-    start, _ = show(target, target.camera)
-    return TargetScore(
-        photo=target.name,
-        psnr=psnr(picture, target.photo, target.valid),
-        ssim=ssim(picture[None], target.photo[None], target.valid[None]),
-        covered=float(covered.float().mean()),
-        psnr_covered=psnr(picture, target.photo, covered & target.valid),
-        psnr_unrefined=psnr(start, target.photo, target.valid),
-        picture=picture,
+        score_gaussians(names[default], meanings[default], result.gaussians, targets),
+        score_gaussians(names[not default], meanings[not default], other.gaussians, targets),
+        score_gaussians("unfitted", "Gaussians as placed, before the fit", placed, targets),
+        score_points(result, targets),
+        score_nearest(result, targets),
     )
