@@ -24,10 +24,11 @@ from .export.posed import PosedPhotos
 from .export.scene_file import read_scene_file, write_scene_file
 from .export.splat_files import find_splats, read_splats
 from .ops.distortion import undistort_photos
+from .ops.photos import with_known_cameras
 from .ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
 from .photos.loading import PhotoOptions, load_photos
 from .render.cloud import scene_cloud
-from .types import CameraPrior, Cameras, Gaussians, Photos, Scene
+from .types import Cameras, Gaussians, Photos, Scene
 
 logger = logging.getLogger("reconx")
 
@@ -141,24 +142,14 @@ def load_scene(path: str | Path, *, options: PhotoOptions | None = None) -> Save
         logger.info("'%s' is read from %s; delete that to read its cameras.", path, _SCENE_FILE)
         scene, _ = read_scene_file(path / _SCENE_FILE)
         return SavedScene(scene=scene, gaussians=gaussians, photos=posed_photos(scene))
-    photos = _load_posed(_read_posed(path), options or PhotoOptions())
+    photos = load_posed(_read_posed(path), options or PhotoOptions())
     return SavedScene(scene=None, gaussians=gaussians, photos=photos)
 
 
 def posed_photos(scene: Scene) -> Photos:
     """A scene's photos with its cameras, in the user's world, as what is known of them."""
     cameras = apply_sim3_to_cameras(scene.world_from_scene, scene.photo_cameras)
-    return _with_cameras(scene.photos, cameras.K, cameras.camera_to_world)
-
-
-def _with_cameras(photos: Photos, K: torch.Tensor, camera_to_world: torch.Tensor) -> Photos:
-    prior = CameraPrior(
-        K=K,
-        focal_sigma=torch.zeros(len(photos)),
-        distortion=torch.zeros(len(photos), 2),
-        camera_to_world=camera_to_world,
-    )
-    return replace(photos, prior=prior)
+    return with_known_cameras(scene.photos, cameras.K, cameras.camera_to_world)
 
 
 def _read_posed(folder: Path) -> PosedPhotos:
@@ -172,8 +163,12 @@ def _read_posed(folder: Path) -> PosedPhotos:
     )
 
 
-def _load_posed(posed: PosedPhotos, options: PhotoOptions) -> Photos:
-    """The photos as their pinhole cameras would have taken them."""
+def load_posed(posed: PosedPhotos, options: PhotoOptions) -> Photos:
+    """The photos as their pinhole cameras would have taken them, with these cameras as prior.
+
+    Raises:
+        InputError: If a file cannot be used, or its size is not its camera's.
+    """
     photos = load_photos(posed.paths, options=replace(options, masks=posed.masks))
     for name, size, camera in zip(photos.names, photos.original_sizes, posed.cameras, strict=True):
         if size != (camera.width, camera.height):
@@ -186,7 +181,7 @@ def _load_posed(posed: PosedPhotos, options: PhotoOptions) -> Photos:
     if posed.lenses is not None and posed.distorted:
         cameras = Cameras(camera_to_world=poses, K=K, width=photos.width, height=photos.height)
         photos = undistort_photos(photos, cameras, posed.lenses)
-    return _with_cameras(photos, K, poses)
+    return with_known_cameras(photos, K, poses)
 
 
 def find_scenes(folder: Path, depth: int = 3) -> list[Path]:

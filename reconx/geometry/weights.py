@@ -15,12 +15,13 @@ from ..errors import InputError, UnsafeCheckpoint
 _ZIP = b"PK\x03\x04"
 
 
-def read_weights(path: Path, source: str) -> Any:
+def read_weights(path: Path, source: str, kind: str = "Checkpoint") -> Any:
     """What a file of safetensors or of `torch.save` holds, mapped into memory where that goes.
 
     Args:
         path: Exists.
         source: Where people get the file, for error texts.
+        kind: What it is to them.
 
     Raises:
         UnsafeCheckpoint: If reading it would run code.
@@ -31,13 +32,13 @@ def read_weights(path: Path, source: str) -> Any:
     except pickle.UnpicklingError as error:
         called = re.search(r"GLOBAL (\S+)", str(error))
         if called is None:
-            raise _damaged(path, source, error) from error
+            raise _damaged(path, source, kind, error) from error
         raise UnsafeCheckpoint(
-            f"Checkpoint '{path.name}' holds pickled code ({called[1]}), which is not loaded. "
+            f"{kind} '{path.name}' holds pickled code ({called[1]}), which is not loaded. "
             f"Convert it to safetensors, or use the official file: {source}."
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise _damaged(path, source, error) from error
+        raise _damaged(path, source, kind, error) from error
 
 
 def _load(path: Path) -> Any:
@@ -52,9 +53,9 @@ def _load(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(_ZIP))
 
 
-def _damaged(path: Path, source: str, error: Exception) -> InputError:
+def _damaged(path: Path, source: str, kind: str, error: Exception) -> InputError:
     reason = str(error).strip().splitlines()
     return InputError(
-        f"Checkpoint '{path.name}' cannot be read: it is cut short, damaged or no checkpoint "
+        f"{kind} '{path.name}' cannot be read: it is cut short, damaged or no {kind.lower()} "
         f"({reason[0] if reason else type(error).__name__}). Download it again from {source}."
     )

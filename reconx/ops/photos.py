@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ..types import CameraPrior, Photos
 from .image import resize_images, resize_masks
@@ -36,6 +38,45 @@ def resize_photos(photos: Photos, width: int, height: int) -> Photos:
         prior=prior,
         to_original=photos.to_original / factors,
     )
+
+
+def crop_photos(photos: Photos, width: int, height: int) -> Photos:
+    """The middle of the photos in another shape: scaled until they just cover it, then cut."""
+    factor = max(width / photos.width, height / photos.height)
+    scaled = resize_photos(photos, round(photos.width * factor), round(photos.height * factor))
+    left, top = (scaled.width - width) // 2, (scaled.height - height) // 2
+    cut = (slice(None), slice(top, top + height), slice(left, left + width))
+    shift = torch.eye(3)
+    shift[:2, 2] = torch.tensor([left, top])
+    prior = scaled.prior
+    if prior is not None and prior.K is not None:
+        prior = replace(prior, K=torch.linalg.inv(shift) @ prior.K)
+    return replace(
+        scaled,
+        images=scaled.images[cut],
+        valid=scaled.valid[cut],
+        prior=prior,
+        to_original=scaled.to_original @ shift,
+    )
+
+
+def with_known_cameras(
+    photos: Photos, K: Float[Tensor, "view 3 3"], camera_to_world: Float[Tensor, "view 4 4"]
+) -> Photos:
+    """The same photos, undistorted, with cameras that are known exactly.
+
+    Args:
+        photos: The pictures.
+        K: Intrinsics at their resolution.
+        camera_to_world: Poses in any world.
+    """
+    prior = CameraPrior(
+        K=K,
+        focal_sigma=torch.zeros(len(photos)),
+        distortion=torch.zeros(len(photos), 2),
+        camera_to_world=camera_to_world,
+    )
+    return replace(photos, prior=prior)
 
 
 def select_photos(photos: Photos, index: list[int]) -> Photos:

@@ -1,0 +1,1 @@
+"""The datasets on which sparse-view methods are compared, and running them at scale."""
