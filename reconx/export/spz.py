@@ -1,4 +1,4 @@
-"""Gaussians as SPZ version 3, and back: some sixth of a PLY file.
+"""Gaussians as SPZ version 3, and back: a quarter to a sixth of a PLY file.
 
 The format is Niantic's (github.com/nianticlabs/spz, README and load-spz.cc): a header and one array
 per property, in one gzip stream. Version 4, in another container, is not read by the viewers of the
