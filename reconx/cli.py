@@ -1,4 +1,4 @@
-"""The command line: `reconstruct`, `evaluate` and `doctor`.
+"""The command line: `reconstruct`, `evaluate`, `evaluate-dataset` and `doctor`.
 
 Exit status 0 on success, 2 on input that cannot be used (one line on stderr says which, what was
 expected and what to do), 130 when interrupted.
@@ -6,6 +6,7 @@ expected and what to do), 130 when interrupted.
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,6 +91,24 @@ def _make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--output", required=True, type=Path, help="folder for the result")
     _add_common(evaluate)
 
+    dataset = commands.add_parser(
+        "evaluate-dataset", help="score many scenes of RealEstate10K, ACID or DL3DV; goes on anew"
+    )
+    dataset.set_defaults(run=_evaluate_dataset)
+    dataset.add_argument("dataset", help="re10k, acid or dl3dv")
+    dataset.add_argument("root", type=Path, help="folder of the dataset")
+    dataset.add_argument(
+        "--index", required=True, type=Path, help="which frames go in and are scored, as JSON"
+    )
+    dataset.add_argument("--output", required=True, type=Path, help="folder for rows and table")
+    dataset.add_argument(
+        "--cameras", default="given", help="given: true ones go in, as in the paper; found: none do"
+    )
+    dataset.add_argument(
+        "--shard", help="which part of the scenes: 1/4 to 4/4; else from RANK and WORLD_SIZE"
+    )
+    _add_common(dataset, overwrites=False)
+
     doctor = commands.add_parser("doctor", help="show versions, parts, and what to install")
     doctor.set_defaults(run=_doctor)
     doctor.add_argument("--device", default="cpu", help="torch device: cpu, cuda, mps")
@@ -97,7 +116,7 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: argparse.ArgumentParser, *, overwrites: bool = True) -> None:
     parser.add_argument("--estimator", default="stereo", help="who finds the geometry")
     parser.add_argument("--checkpoint", type=Path, help="file of the estimator's weights")
     parser.add_argument("--quality", default="normal", help="draft, normal or high")
@@ -105,9 +124,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="steps of the fit")
     parser.add_argument("--seed", type=int, default=0, help="seeds every random choice")
     parser.add_argument("--device", default="cpu", help="torch device: cpu, cuda, mps")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace files of an earlier result"
-    )
+    if overwrites:
+        parser.add_argument(
+            "--overwrite", action="store_true", help="replace files of an earlier result"
+        )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
@@ -176,6 +196,34 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     )
     save_evaluation(evaluation, parsed.output)
     sys.stdout.write(evaluation.summary() + f"\nPictures: {parsed.output / 'evaluation.png'}\n")
+    return 0
+
+
+def _evaluate_dataset(parsed: argparse.Namespace) -> int:
+    from .checks import check_choice
+    from .evaluation.datasets.registry import DATASETS
+    from .evaluation.datasets.run import DatasetOptions, evaluate_dataset
+    from .evaluation.datasets.shards import find_shard
+    from .pipeline import ReconstructOptions
+
+    check_choice("Dataset", parsed.dataset, tuple(DATASETS))
+    options = DatasetOptions(
+        dataset=parsed.dataset,
+        root=parsed.root,
+        index=parsed.index,
+        cameras=parsed.cameras,
+        reconstruct=ReconstructOptions.of_quality(
+            parsed.quality,
+            size=DATASETS[parsed.dataset].size if parsed.size is None else parsed.size,
+            steps=parsed.steps,
+            estimator=parsed.estimator,
+            checkpoint=parsed.checkpoint,
+            device=parsed.device,
+            seed=parsed.seed,
+        ),
+    )
+    shard = find_shard(parsed.shard, os.environ)
+    sys.stdout.write(evaluate_dataset(options, parsed.output, shard, TerminalProgress()))
     return 0
 
 
