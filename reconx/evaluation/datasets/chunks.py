@@ -21,7 +21,6 @@ from ...errors import InputError
 from ...geometry.weights import read_weights
 from ...ops.photos import with_known_cameras
 from ...ops.se3 import invert_pose
-from ...photos.loading import photos_from_images
 from ...types import Photos
 from .base import check_frames
 
@@ -64,8 +63,7 @@ class ChunkFolder:
         pictures = [_decode(f"{place}, frame {frame}", images[frame]) for frame in frames]
         if len({picture.shape for picture in pictures}) > 1:
             raise InputError(f"{place}: its frames differ in size; expected one size.")
-        photos = photos_from_images(pictures, names=[f"frame-{frame}" for frame in frames])
-        # Photos may have been shrunk; shares of the sides do not care.
+        photos = _as_photos(pictures, [f"frame-{frame}" for frame in frames])
         chosen = cameras[list(frames)].float()
         K = torch.eye(3).repeat(len(frames), 1, 1)
         K[:, [0, 1], [0, 1]] = chosen[:, :2]
@@ -133,6 +131,19 @@ def _decode(place: str, data: object) -> Float[Tensor, "height width 3"]:
     except (OSError, SyntaxError) as error:
         raise InputError(f"{place}: its image is damaged or empty ({error}).") from error
     return torch.from_numpy(pixels)
+
+
+def _as_photos(pictures: Sequence[Float[Tensor, "height width 3"]], names: Sequence[str]) -> Photos:
+    """Frames of a video, of which two may be alike: the video stood still."""
+    images = torch.stack(list(pictures))
+    height, width = images.shape[1:3]
+    return Photos(
+        images=images,
+        valid=torch.ones(images.shape[:3], dtype=torch.bool),
+        names=tuple(names),
+        original_sizes=((width, height),) * len(images),
+        to_original=torch.eye(3).repeat(len(images), 1, 1),
+    )
 
 
 def _poses(place: str, rows: Float[Tensor, "frame 12"]) -> Float[Tensor, "frame 4 4"]:

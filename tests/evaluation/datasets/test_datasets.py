@@ -89,6 +89,12 @@ def test_the_middle_square_keeps_its_cameras(chunks: Path) -> None:
     torch.testing.assert_close(corner, torch.tensor([14.0, 0, 1]))
 
 
+def test_a_video_may_stand_still(chunks: Path) -> None:
+    put("images", [encoded(SHADES[0])] * 4)(chunks / "test")
+    photos = ChunkFolder(chunks).read("c", (1, 3))
+    assert torch.equal(photos.images[0], photos.images[1])
+
+
 def edit_c(edit: Callable[[Example], None]) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         scene = example("c")

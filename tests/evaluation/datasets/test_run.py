@@ -143,7 +143,7 @@ def test_the_papers_figures_are_those_of_its_tables() -> None:
 
 @pytest.fixture
 def room_chunk(tmp_path: Path) -> Path:
-    """The sample room as a dataset of one scene, and one whose two photos are one."""
+    """The sample room as a dataset of one scene, and one whose pictures are cut."""
     posed = read_transforms(ROOM)
     chosen = [posed.names.index(name) for name in ("left.jpg", "middle.jpg", "holdout-2.jpg")]
     cameras = torch.zeros(3, 18)
@@ -156,14 +156,14 @@ def room_chunk(tmp_path: Path) -> Path:
         torch.frombuffer(bytearray(posed.paths[index].read_bytes()), dtype=torch.uint8)
         for index in chosen
     ]
-    same = {"key": "same", "images": images[:1] * 3, "cameras": cameras}
+    cut = {"key": "cut", "images": [image[:9000] for image in images], "cameras": cameras}
     folder = tmp_path / "rooms"
     folder.mkdir()
-    torch.save([{"key": "room", "images": images, "cameras": cameras}, same], folder / "0.torch")
-    files = {"room": "0.torch", "same": "0.torch"}
+    torch.save([{"key": "room", "images": images, "cameras": cameras}, cut], folder / "0.torch")
+    files = {"room": "0.torch", "cut": "0.torch"}
     (folder / "index.json").write_text(json.dumps(files), encoding="utf-8")
     split = {"context": [0, 1], "target": [2]}
-    index = {"room": split, "same": split, "elsewhere": split, "none": None}
+    index = {"room": split, "cut": split, "elsewhere": split, "none": None}
     (tmp_path / "evaluation.json").write_text(json.dumps(index), encoding="utf-8")
     return folder
 
@@ -180,7 +180,7 @@ def test_one_command_reconstructs_scores_and_goes_on(
     assert main(command) == 0
     table = capsys.readouterr().out
     assert f"| this, stereo + warp, cameras {cameras} | 1 of 2 |" in table
-    assert "- same: Photos frame-0 and frame-1 are the same picture" in table
+    assert "scene 'cut', frame 0: its image is damaged or empty" in table
     assert (output / "table.md").read_text(encoding="utf-8") == table
     lines = (output / "scenes-1-of-1.jsonl").read_text(encoding="utf-8").splitlines()
     rows = {row["scene"]: row for row in map(json.loads, lines)}
