@@ -18,7 +18,7 @@ class TargetScore:
     photo: str
     """File name."""
     psnr: float
-    """dB over all pixels; Gaussians: after photometric refinement of the camera."""
+    """dB over all pixels; Gaussians: after refinement of the camera, where that is asked for."""
     ssim: float
     """Mean over all pixels."""
     covered: float
