@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import WanTransformer3DModel
+from diffusers import WanTransformer3DModel  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
