@@ -14,7 +14,7 @@ from torch import Tensor
 from ..reconx.structure.adapter import attach, check_used
 from ..reconx.structure.guidance import extrapolate
 from ..reconx.structure.model import StructureCondition
-from ..reconx.structure.sites import SiteRule, find_sites, rule_of
+from ..reconx.structure.sites import SiteRule, find_rule, find_sites
 from ..reconx.video.base import Guide
 from .runtime import manage
 
@@ -74,12 +74,9 @@ HOST_RULES: Mapping[str, SiteRule] = {
 
 
 def structure_family(model: Any) -> str:
-    """The family of structure adapters that fit a MODEL, size permitting.
-
-    Raises:
-        BackboneMismatch: If structure cannot be given to it.
-    """
-    return rule_of(model.model.diffusion_model, HOST_RULES).family
+    """The family of structure adapters that fit a MODEL, size permitting; "" = none do."""
+    rule = find_rule(model.model.diffusion_model, HOST_RULES)
+    return "" if rule is None else rule.family
 
 
 def apply_structure(

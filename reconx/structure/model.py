@@ -94,15 +94,12 @@ def save_structure_model(model: StructureModel, path: Path) -> None:
     part.replace(path)
 
 
-def load_structure_model(
-    path: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-) -> StructureModel:
+def load_structure_model(path: Path, *, dtype: torch.dtype | None = None) -> StructureModel:
     """Read a file that `save_structure_model` wrote.
 
     Args:
         path: The file.
         dtype: Of the adapter; None keeps the file's. The encoder stays in single precision.
-        device: Where it will lie.
 
     Raises:
         WeightsNotFound: If there is no such file.
@@ -111,7 +108,7 @@ def load_structure_model(
     if not path.is_file():
         raise WeightsNotFound(f"There is no structure model '{path}'. {UNTRAINED}.")
     try:
-        with safe_open(path, "pt", device=str(device)) as file:
+        with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:

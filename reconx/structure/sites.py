@@ -107,7 +107,12 @@ def find_sites(denoiser: nn.Module, rules: Mapping[str, SiteRule]) -> list[Site]
         BackboneMismatch: If no rule describes the denoiser, it does not look as described, or it
             was compiled: a compiled network ignores hooks that come after.
     """
-    rule = rule_of(denoiser, rules)
+    rule = find_rule(denoiser, rules)
+    if rule is None:
+        raise BackboneMismatch(
+            f"Structure cannot be given to a {type(denoiser).__name__}. Choose a model with one of "
+            f"these denoisers: {', '.join(rules)}."
+        )
     by_name = dict(denoiser.named_modules())
     for name, module in by_name.items():
         # torch.compile wraps a module; Module.compile leaves a mark on it.
@@ -134,19 +139,12 @@ def find_sites(denoiser: nn.Module, rules: Mapping[str, SiteRule]) -> list[Site]
     return sites
 
 
-def rule_of(denoiser: nn.Module, rules: Mapping[str, SiteRule]) -> SiteRule:
-    """The rule that describes a denoiser.
-
-    Raises:
-        BackboneMismatch: If none does.
-    """
-    for base in _unwrapped(denoiser).__mro__:
-        if base.__name__ in rules:
-            return rules[base.__name__]
-    raise BackboneMismatch(
-        f"Structure cannot be given to a {type(denoiser).__name__}. Choose a model with one of "
-        f"these denoisers: {', '.join(rules)}."
+def find_rule(denoiser: nn.Module, rules: Mapping[str, SiteRule]) -> SiteRule | None:
+    """The rule that describes a denoiser, by its class or one that it derives from."""
+    found = (
+        rules[base.__name__] for base in _unwrapped(denoiser).__mro__ if base.__name__ in rules
     )
+    return next(found, None)
 
 
 def _unwrapped(denoiser: nn.Module) -> type[nn.Module]:

@@ -22,7 +22,7 @@ from toy_denoisers import (
 
 from reconx.errors import BackboneMismatch, InputError
 from reconx.structure.adapter import TRAINING_GATE, StructureAdapter, attach, check_used, sizes_for
-from reconx.structure.sites import find_sites
+from reconx.structure.sites import find_rule, find_sites
 
 Make = Callable[[], Packed]
 
@@ -234,6 +234,7 @@ def test_rows_that_do_not_divide_the_batch_are_refused() -> None:
 
 
 def test_an_unknown_model_is_refused_by_name() -> None:
+    assert find_rule(torch.nn.Linear(2, 2), RULES) is None
     with pytest.raises(BackboneMismatch, match="a Linear. Choose .*: Packed, HeadsFirst"):
         find_sites(torch.nn.Linear(2, 2), RULES)
 
