@@ -10,31 +10,28 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from .checks import check_choice
+from .datasets.posed import TRANSFORMS, is_posed, load_posed, read_posed
 from .errors import InputError
-from .export.colmap import find_colmap_model, read_colmap, write_colmap
-from .export.nerfstudio import read_transforms, write_posed_photos
+from .export.colmap import write_colmap
+from .export.nerfstudio import write_posed_photos
 from .export.ply import write_gaussians_ply, write_points_ply
-from .export.posed import PosedPhotos
 from .export.scene_file import read_scene_file, write_scene_file
 from .export.splat_files import find_splats, read_splats
-from .ops.distortion import undistort_photos
 from .ops.photos import with_known_cameras
 from .ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
-from .photos.loading import PhotoOptions, load_photos
+from .photos.loading import PhotoOptions
 from .render.cloud import scene_cloud
-from .types import Cameras, Gaussians, Photos, Scene
+from .types import Gaussians, Photos, Scene
 
 logger = logging.getLogger("reconx")
 
 FORMATS = ("safetensors", "nerfstudio", "colmap")
 """Saved in users' workflows: frozen from the first release."""
-_SCENE_FILE, _SPLATS, _TRANSFORMS = "scene.safetensors", "splats", "transforms.json"
+_SCENE_FILE, _SPLATS = "scene.safetensors", "splats"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +139,13 @@ def load_scene(path: str | Path, *, options: PhotoOptions | None = None) -> Save
         logger.info("'%s' is read from %s; delete that to read its cameras.", path, _SCENE_FILE)
         scene, _ = read_scene_file(path / _SCENE_FILE)
         return SavedScene(scene=scene, gaussians=gaussians, photos=posed_photos(scene))
-    photos = load_posed(_read_posed(path), options or PhotoOptions())
+    posed = read_posed(path)
+    if posed is None:
+        raise InputError(
+            f"'{path}' holds no scene; expected {_SCENE_FILE}, {TRANSFORMS} or a COLMAP model in "
+            "'sparse/0'."
+        )
+    photos = load_posed(posed, options or PhotoOptions())
     return SavedScene(scene=None, gaussians=gaussians, photos=photos)
 
 
@@ -150,38 +153,6 @@ def posed_photos(scene: Scene) -> Photos:
     """A scene's photos with its cameras, in the user's world, as what is known of them."""
     cameras = apply_sim3_to_cameras(scene.world_from_scene, scene.photo_cameras)
     return with_known_cameras(scene.photos, cameras.K, cameras.camera_to_world)
-
-
-def _read_posed(folder: Path) -> PosedPhotos:
-    if (folder / _TRANSFORMS).is_file():
-        return read_transforms(folder)
-    if find_colmap_model(folder) is not None:
-        return read_colmap(folder).posed
-    raise InputError(
-        f"'{folder}' holds no scene; expected {_SCENE_FILE}, {_TRANSFORMS} or a COLMAP model in "
-        "'sparse/0'."
-    )
-
-
-def load_posed(posed: PosedPhotos, options: PhotoOptions) -> Photos:
-    """The photos as their pinhole cameras would have taken them, with these cameras as prior.
-
-    Raises:
-        InputError: If a file cannot be used, or its size is not its camera's.
-    """
-    photos = load_photos(posed.paths, options=replace(options, masks=posed.masks))
-    for name, size, camera in zip(photos.names, photos.original_sizes, posed.cameras, strict=True):
-        if size != (camera.width, camera.height):
-            raise InputError(
-                f"Photo {name} has {size[0]} x {size[1]} pixels, but its camera has "
-                f"{camera.width} x {camera.height}. Scale or turn one of them to match the other."
-            )
-    K = torch.linalg.inv(photos.to_original) @ torch.cat([camera.K for camera in posed.cameras])
-    poses = torch.cat([camera.camera_to_world for camera in posed.cameras])
-    if posed.lenses is not None and posed.distorted:
-        cameras = Cameras(camera_to_world=poses, K=K, width=photos.width, height=photos.height)
-        photos = undistort_photos(photos, cameras, posed.lenses)
-    return with_known_cameras(photos, K, poses)
 
 
 def find_scenes(folder: Path, depth: int = 3) -> list[Path]:
@@ -195,12 +166,8 @@ def find_scenes(folder: Path, depth: int = 3) -> list[Path]:
     for place, folders, files in os.walk(folder, followlinks=True):
         here = Path(place)
         inner = [here / name for name in folders if not name.startswith(".")]
-        scenes = [path for path in inner if _is_scene_folder(path)]
+        scenes = [path for path in inner if is_posed(path)]
         found += [here / name for name in files if name.endswith(".safetensors")] + scenes
         deeper = len(here.relative_to(folder).parts) < depth
         folders[:] = [path.name for path in inner if deeper and path not in scenes]
     return sorted(found)
-
-
-def _is_scene_folder(folder: Path) -> bool:
-    return (folder / _TRANSFORMS).is_file() or find_colmap_model(folder) is not None

@@ -21,6 +21,7 @@ LAYERS = {
     "render": 4,
     "export": 4,
     "video": 5,
+    "datasets": 5,
     "splats": 5,
     "pipeline": 6,
     "saving": 6,

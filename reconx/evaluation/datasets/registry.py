@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import Dataset
-from .chunks import ChunkFolder
-from .nerfstudio import NerfstudioFolders
+from ...datasets.base import Dataset
+from ...datasets.chunks import ChunkFolder
+from ...datasets.nerfstudio import NerfstudioFolders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ...errors import InputError
-from ...geometry.weights import read_weights
-from ...ops.photos import with_known_cameras
-from ...ops.se3 import invert_pose
-from ...types import Photos
+from ..errors import InputError
+from ..geometry.weights import read_weights
+from ..ops.photos import with_known_cameras
+from ..ops.se3 import invert_pose
+from ..types import Photos
 from .base import check_frames
 
 _SOURCE = "where pixelSplat's README points to"
@@ -30,22 +30,32 @@ _SOURCE = "where pixelSplat's README points to"
 class ChunkFolder:
     """A folder of `.torch` files, one open at a time, and `index.json`: the file of each scene."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, part: str = "test") -> None:
         """Read the list of scenes.
 
         Args:
-            root: The folder, or the one above its `test`.
+            root: The folder, or the one above its parts.
+            part: "test" or "train".
 
         Raises:
             InputError: If there is no such list, or it is damaged.
         """
-        self._folder = root / "test" if (root / "test").is_dir() else root
+        self._folder = root / part if (root / part).is_dir() else root
         self._files = _read_files(self._folder / "index.json")
         self._open: tuple[str, dict[str, dict[str, Any]]] = ("", {})
 
     def scenes(self) -> tuple[str, ...]:
         """Names, file by file."""
         return tuple(sorted(self._files, key=lambda scene: (self._files[scene], scene)))
+
+    def length(self, scene: str) -> int:
+        """Count a scene's frames.
+
+        Raises:
+            InputError: If the file is damaged.
+            UnsafeCheckpoint: If reading the file would run code.
+        """
+        return len(self._example(scene)[2])
 
     def read(self, scene: str, frames: Sequence[int]) -> Photos:
         """Some frames of a scene with their true cameras as prior.
@@ -54,11 +64,7 @@ class ChunkFolder:
             InputError: If there is no such frame, or the file is damaged.
             UnsafeCheckpoint: If reading the file would run code.
         """
-        file = self._files[scene]
-        if self._open[0] != file:
-            self._open = (file, _read_chunk(self._folder / file))
-        place = f"'{self._folder / file}', scene '{scene}'"
-        images, cameras = _check_example(place, self._open[1].get(scene))
+        place, images, cameras = self._example(scene)
         check_frames(scene, frames, len(cameras))
         pictures = [_decode(f"{place}, frame {frame}", images[frame]) for frame in frames]
         if len({picture.shape for picture in pictures}) > 1:
@@ -70,6 +76,14 @@ class ChunkFolder:
         K[:, :2, 2] = chosen[:, 2:4]
         K[:, :2] *= torch.tensor([photos.width, photos.height])[:, None]
         return with_known_cameras(photos, K, _poses(place, chosen[:, 6:]))
+
+    def _example(self, scene: str) -> tuple[str, list[Tensor], Float[Tensor, "frame 18"]]:
+        """Where a scene stands, its encoded pictures and its cameras."""
+        file = self._files[scene]
+        if self._open[0] != file:
+            self._open = (file, _read_chunk(self._folder / file))
+        place = f"'{self._folder / file}', scene '{scene}'"
+        return place, *_check_example(place, self._open[1].get(scene))
 
 
 def _read_files(path: Path) -> dict[str, str]:

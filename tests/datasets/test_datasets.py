@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from reconx.datasets.chunks import ChunkFolder
+from reconx.datasets.nerfstudio import NerfstudioFolders
 from reconx.errors import InputError, UnsafeCheckpoint
-from reconx.evaluation.datasets.chunks import ChunkFolder
 from reconx.evaluation.datasets.index import read_index
-from reconx.evaluation.datasets.nerfstudio import NerfstudioFolders
 from reconx.ops.photos import crop_photos
 from reconx.ops.se3 import se3_exp
 
@@ -266,3 +266,7 @@ def test_a_wrong_index_is_named(tmp_path: Path, text: str | None, words: str) ->
         path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=words):
         read_index(path)
+
+
+def test_frames_are_counted(chunks: Path) -> None:
+    assert ChunkFolder(chunks).length("c") == len(SHADES)

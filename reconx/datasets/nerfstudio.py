@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...errors import InputError
-from ...export.nerfstudio import read_transforms
-from ...export.posed import PosedPhotos
-from ...photos.decoding import open_image
-from ...photos.loading import PhotoOptions
-from ...saving import load_posed
-from ...types import Photos
+from ..errors import InputError
+from ..export.nerfstudio import read_transforms
+from ..export.posed import PosedPhotos
+from ..photos.decoding import open_image
+from ..photos.loading import PhotoOptions
+from ..types import Photos
 from .base import check_frames
+from .posed import load_posed
 
 _INSIDE = ("", "nerfstudio")
 
@@ -47,6 +47,10 @@ class NerfstudioFolders:
     def scenes(self) -> tuple[str, ...]:
         """Names in their order."""
         return tuple(self._files)
+
+    def length(self, scene: str) -> int:
+        """Count a scene's frames."""
+        return len(read_transforms(self._files[scene]).paths)
 
     def read(self, scene: str, frames: Sequence[int]) -> Photos:
         """Some frames of a scene, undistorted, with their true cameras as prior.

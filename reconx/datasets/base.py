@@ -1,10 +1,13 @@
 """What every dataset on disk is."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from ...errors import InputError
-from ...types import Photos
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import InputError
+from ..types import Photos
 
 
 class Dataset(Protocol):
@@ -14,11 +17,32 @@ class Dataset(Protocol):
         """Names in an order in which reading one after the other opens each file once."""
         ...
 
+    def length(self, scene: str) -> int:
+        """Count a scene's frames, which are numbered in the order of the video."""
+        ...
+
     def read(self, scene: str, frames: Sequence[int]) -> Photos:
         """Some frames of a scene, undistorted, with their true cameras as prior.
 
         Raises:
             InputError: If there is no such frame, or a file is damaged; the text names it.
+        """
+        ...
+
+
+@runtime_checkable
+class DepthDataset(Dataset, Protocol):
+    """A dataset that may know the depth of its frames too."""
+
+    def read_depth(
+        self, scene: str, frames: Sequence[int]
+    ) -> list[Float[Tensor, "height width"]] | None:
+        """z-depth of some frames in the world's units, 0 = unknown, each at its own size.
+
+        None where the scene comes without.
+
+        Raises:
+            InputError: If there is no such frame, or a file is damaged.
         """
         ...
 

@@ -1,0 +1,1 @@
+"""Posed videos and photos as they lie on disk, for whoever scores or trains on them."""
