@@ -101,21 +101,23 @@ class Branch(nn.Module):
         tokens: Float[Tensor, "group token feature"],
         *,
         frames_in_batch: bool = False,
+        clips: int = 1,
     ) -> Float[Tensor, "batch query width"]:
         """The gated second term of eq. 11.
 
         Args:
             query: The block's own.
-            tokens: One group for all queries, or one per latent frame.
-            frames_in_batch: Whether the batch goes through the frames; else the queries do.
+            tokens: One group for all queries, or one per latent frame; clip after clip.
+            frames_in_batch: Whether a clip's batch goes through the frames; else the queries do.
+            clips: How many equal parts of the batch have tokens of their own.
 
         Raises:
             BackboneMismatch: If the groups do not divide the frames.
         """
         batch, heads, count, _ = query.shape
-        groups = len(tokens)
+        groups = len(tokens) // clips
         if groups > 1:
-            divided = batch if frames_in_batch else count
+            divided = batch // clips if frames_in_batch else count
             if divided % groups:
                 raise BackboneMismatch(
                     f"Structure tokens of {groups} latent frames do not divide {divided} positions "
@@ -127,8 +129,13 @@ class Branch(nn.Module):
             _project(part, tokens, query).unflatten(-1, (heads, -1)).transpose(1, 2)
             for part in (self.to_k, self.to_v)
         )
-        repeats = len(query) // groups
-        key, value = (part.expand(repeats, *part.shape).flatten(0, 1) for part in (key, value))
+        repeats = len(query) // len(tokens)
+        key, value = (
+            part.unflatten(0, (clips, 1, groups))
+            .expand(-1, repeats, *[-1] * part.ndim)
+            .flatten(0, 2)
+            for part in (key, value)
+        )
         found = functional.scaled_dot_product_attention(query, key, value)
         # Groups of queries go back behind each other.
         found = found.transpose(1, 2).flatten(2).reshape(batch, count, -1)
@@ -138,10 +145,14 @@ class Branch(nn.Module):
 class Reading:
     """What the hooks of attached attentions are told, and whether any of them ran."""
 
-    def __init__(self, rows: Sequence[bool]) -> None:
-        """Begin with these rows."""
+    def __init__(self, tokens: Float[Tensor, "group token channel"], rows: Sequence[bool]) -> None:
+        """Begin with these tokens and rows."""
+        self.tokens = tokens
+        """What is read: the same by all rows, or with `own` the tokens of each, row after row."""
         self.rows = tuple(rows)
         """Which equal parts of the batch read structure from now on; empty = none."""
+        self.own = False
+        """Whether each row has tokens of its own, as the clips of a training batch have."""
         self.used = False
         """Whether an attention has read it."""
 
@@ -171,10 +182,10 @@ def attach(
     """
     adapter.check_fit(sites)
     check_shape("Structure tokens", tokens, None, None, adapter.sizes.token_width)
-    reading = Reading(rows)
+    reading = Reading(tokens, rows)
     with ExitStack() as hooks:
         for site, branch in zip(sites, adapter.branches, strict=True):
-            for handle in _Join(site, branch, tokens, reading).hook():
+            for handle in _Join(site, branch, reading).hook():
                 hooks.callback(handle.remove)
         yield reading
 
@@ -197,14 +208,8 @@ def check_used(reading: Reading) -> None:
 class _Join:
     """The hooks of one site: the query is kept on its way, and used where the result comes by."""
 
-    def __init__(
-        self,
-        site: Site,
-        branch: nn.Module,
-        tokens: Float[Tensor, "group token channel"],
-        reading: Reading,
-    ) -> None:
-        self.site, self._branch, self._tokens, self._reading = site, branch, tokens, reading
+    def __init__(self, site: Site, branch: nn.Module, reading: Reading) -> None:
+        self.site, self._branch, self._reading = site, branch, reading
         self._query: Tensor | None = None
         self._text = 0
 
@@ -238,13 +243,23 @@ class _Join:
             result.shape, result.stride(), dtype=result.dtype, device=result.device
         ).copy_(result)
         batch_first = joined.transpose(0, 1) if self.site.rule.sequence_first else joined
-        size, folded = len(query) // len(rows), self.site.rule.frames_in_batch
-        for number in (number for number, reads in enumerate(rows) if reads):
-            part = slice(number * size, (number + 1) * size)
-            found = self._branch(query[part], self._tokens, frames_in_batch=folded)
-            batch_first[part, self._text :] += found.to(joined)
+        chosen = [number for number, reads in enumerate(rows) if reads]
+        asking, parts = (part.unflatten(0, (len(rows), -1)) for part in (query, batch_first))
+        # Rows with tokens of their own are asked at once, for speed in training.
+        for together in [chosen] if self._reading.own else [[number] for number in chosen]:
+            found = self._ask(asking[together].flatten(0, 1), together)
+            parts[together, :, self._text :] += found.to(joined).unflatten(0, (len(together), -1))
         self._reading.used = True
         return (joined, *args[1:])
+
+    def _ask(
+        self, query: Float[Tensor, "batch head query channel"], rows: Sequence[int]
+    ) -> Float[Tensor, "batch query width"]:
+        tokens, folded = self._reading.tokens, self.site.rule.frames_in_batch
+        if not self._reading.own:
+            return self._branch(query, tokens, frames_in_batch=folded)
+        tokens = tokens.unflatten(0, (len(self._reading.rows), -1))[rows].flatten(0, 1)
+        return self._branch(query, tokens, frames_in_batch=folded, clips=len(rows))
 
     def _heads_first(self, query: Tensor) -> Float[Tensor, "batch head query channel"]:
         layout = self.site.rule.layout

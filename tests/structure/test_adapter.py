@@ -257,3 +257,34 @@ def test_low_rank_projections_are_small() -> None:
     count = lambda adapter: sum(weight.numel() for weight in adapter.parameters())  # noqa: E731
     assert count(full) == 2 * (2 * CHANNELS * WIDTH + 1)
     assert count(low) == 2 * (2 * (CHANNELS + WIDTH) + 1)
+
+
+@pytest.mark.parametrize("make", DENOISERS)
+@pytest.mark.parametrize("groups", [1, FRAMES])
+def test_clips_of_a_batch_read_their_own_tokens(make: Make, groups: int) -> None:
+    """As if each went alone, and a clip whose row is off reads none."""
+    denoiser = make()
+    adapter, sites = adapted(denoiser, 1.0)
+    video, text = inputs(3)
+    own = [tokens_of(groups, seed) for seed in range(3)]
+    with attach(adapter, sites, torch.cat(own), rows=(True, False, True)) as reading:
+        reading.own = True
+        together = denoiser(video, text)[0]
+    for clip, tokens in enumerate(own):
+        with attach(adapter, sites, tokens, rows=() if clip == 1 else (True,)):
+            alone = denoiser(video[[clip]], text[[clip]])[0]
+        torch.testing.assert_close(together[[clip]], alone)
+
+
+@pytest.mark.parametrize("groups", [1, FRAMES])
+def test_clips_with_frames_in_the_batch_read_their_own_tokens(groups: int) -> None:
+    adapter, _ = adapted(Packed(), 1.0)
+    branch = adapter.branches[0]
+    query = torch.randn(2 * FRAMES, HEADS, PIXELS, WIDTH // HEADS)
+    own = [tokens_of(groups, seed) for seed in range(2)]
+    together = branch(query, torch.cat(own), frames_in_batch=True, clips=2)
+    alone = [
+        branch(part, tokens, frames_in_batch=True)
+        for part, tokens in zip(query.chunk(2), own, strict=True)
+    ]
+    torch.testing.assert_close(together, torch.cat(alone))
