@@ -1,0 +1,1 @@
+"""Rooms that never were: scenes with exact cameras and depth, as many as anybody wants."""
