@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..types import Photos
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """Scenes of posed frames; opening one reads no picture."""
 

@@ -22,8 +22,8 @@ from .encoder import EncoderSizes, StructureEncoder, encode_structure
 FORMAT = "reconx-structure-1"
 """Names the file's layout; a later one gets another number."""
 UNTRAINED = (
-    "No weights of the structure condition are published, and the command that will train them, "
-    "'python -m reconx train structure', is yet to come"
+    "No weights of the structure condition are published; 'python -m reconx train structure' "
+    "trains them for a video model"
 )
 """Why nobody can be sent to a download."""
 
@@ -80,14 +80,24 @@ class StructureCondition:
         return self.model.adapter
 
 
-def save_structure_model(model: StructureModel, path: Path) -> None:
-    """Write one file; what it replaces stays whole until the new one is."""
+def save_structure_model(
+    model: StructureModel, path: Path, *, recipe: Mapping[str, Any] | None = None
+) -> None:
+    """Write one file; what it replaces stays whole until the new one is.
+
+    Args:
+        model: Encoder and adapter.
+        path: The file.
+        recipe: How they were trained, in JSON's types, for whoever looks into the file.
+    """
     metadata = {
         "format": FORMAT,
         "encoder": json.dumps(asdict(model.encoder.sizes)),
         "adapter": json.dumps(asdict(model.adapter.sizes)),
         "facts": json.dumps(asdict(model.facts)),
     }
+    if recipe is not None:
+        metadata["recipe"] = json.dumps(recipe)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     part = path.with_name(path.name + ".part")
     save_file(tensors, part, metadata)

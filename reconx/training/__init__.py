@@ -1,0 +1,1 @@
+"""Training the structure condition, and models of our own, on posed videos."""
