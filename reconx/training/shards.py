@@ -193,7 +193,18 @@ def read_common(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None
 
 
 def stack_clips(clips: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Tensors of several clips as one batch."""
+    """Tensors of several clips as one batch.
+
+    Raises:
+        InputError: If clips differ in shape, as those with differently many keyframes may.
+    """
+    for name, value in clips[0].items():
+        shapes = {tuple(clip[name].shape) for clip in clips}
+        if len(shapes) > 1:
+            raise InputError(
+                f"Clips of one batch differ in '{name}': {sorted(shapes)}; expected one shape, "
+                f"such as {tuple(value.shape)}. Set learn.at_once to 1."
+            )
     return {name: torch.stack([clip[name] for clip in clips]) for name in clips[0]}
 
 

@@ -6,7 +6,8 @@ are blended, how its latents lie. Nothing here goes to the network.
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -81,7 +82,7 @@ class DiffusersBackbone(ABC):
 
     def encode(
         self, pipeline: Any, video: Float[Tensor, "1 3 frame height width"]
-    ) -> Float[Tensor, "1 a b h w"]:
+    ) -> Float[Tensor, "1 ..."]:
         """A video in [-1, 1] as latents of the pipeline's scale and layout."""
         raise NotImplementedError
 
@@ -103,6 +104,24 @@ class DiffusersBackbone(ABC):
     def fit_cameras(self, cameras: Cameras) -> Cameras:
         """Legal counts and sizes as the spec says; one frame alone is no video."""
         return fit_cameras_to_spec(cameras[[0, 0]] if len(cameras) == 1 else cameras, self.spec)
+
+    @contextmanager
+    def loaded(self, device: torch.device, progress: Progress) -> Iterator[Any]:
+        """The pipeline on a device within the block, for whoever needs more of it than clips."""
+        with self._holder.on(device, progress) as pipeline:
+            yield pipeline
+
+    def read_component(self, name: str, dtype: torch.dtype) -> Any:
+        """One component alone, on the CPU, apart from the pipeline.
+
+        Raises:
+            InputError: If it cannot be loaded.
+        """
+        return self._holder.read_component(name, dtype)
+
+    def read_scheduler(self) -> Any:
+        """The pipeline's scheduler, as its makers set it."""
+        return self._holder.read_scheduler()
 
     def release(self) -> None:
         """Give the memory of the weights back; the next clip loads them again."""

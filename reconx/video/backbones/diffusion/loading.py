@@ -146,11 +146,42 @@ class PipelineHolder:
                 logger.info("Dropping %s from memory to make way.", other._folder.path.name)
                 other.release()
 
+    def read_component(self, name: str, dtype: torch.dtype) -> Any:
+        """One component alone, on the CPU, apart from the pipeline.
+
+        Raises:
+            InputError: If it cannot be loaded.
+        """
+        diffusers = importlib.import_module("diffusers")
+        part = getattr(diffusers, self._folder.components[name])
+        try:
+            return part.from_pretrained(
+                str(self._folder.path),
+                subfolder=name,
+                use_safetensors=True,
+                variant="fp16" if self._folder.half_precision_only else None,
+                local_files_only=True,
+                low_cpu_mem_usage=True,
+                **{_dtype_key(diffusers): dtype},
+            )
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"'{name}' of model folder '{self._folder.path}' could not be loaded ({reason}). "
+                "If its files do not belong together, download it again."
+            ) from error
+
+    def read_scheduler(self) -> Any:
+        """The pipeline's scheduler, as its makers set it."""
+        name = self._folder.components["scheduler"]
+        scheduler = getattr(importlib.import_module("diffusers"), name)
+        path = str(self._folder.path)
+        return scheduler.from_pretrained(path, subfolder="scheduler", local_files_only=True)
+
     def _read(self) -> Any:
         diffusers = importlib.import_module("diffusers")
         dtype = choose_dtype(self._options.dtype, self._device)
-        # Renamed in 0.40.
-        key = "dtype" if Version(diffusers.__version__) >= Version("0.40") else "torch_dtype"
+        key = _dtype_key(diffusers)
         common = {"local_files_only": True, "low_cpu_mem_usage": True}
         parts: dict[str, Any] = {}
         if self._options.weights is not None:
@@ -206,6 +237,11 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     # Asked without emulation: older GPUs compute bf16 many times slower.
     slow = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.float16 if slow else torch.bfloat16
+
+
+def _dtype_key(diffusers: Any) -> str:
+    """Renamed in 0.40."""
+    return "dtype" if Version(diffusers.__version__) >= Version("0.40") else "torch_dtype"
 
 
 def _check_complete(pipeline: Any) -> None:

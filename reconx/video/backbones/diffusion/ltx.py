@@ -74,6 +74,15 @@ class LtxBackbone(DiffusersBackbone):
             "decode_noise_scale": DECODE_NOISE,
         }
 
+    def encode(
+        self, pipeline: Any, video: Float[Tensor, "1 3 frame height width"]
+    ) -> Float[Tensor, "1 token channel"]:
+        """Normalised, in the order of the denoiser's tokens."""
+        vae = pipeline.vae
+        latents = vae.encode(video).latent_dist.mode()
+        latents = pipeline._normalize_latents(latents, vae.latents_mean, vae.latents_std)
+        return pipeline._pack_latents(latents, *_patch(pipeline))
+
     def plain_latents(
         self, pipeline: Any, request: ClipRequest, latents: Tensor
     ) -> Float[Tensor, "channel latent_frame h w"]:
@@ -104,22 +113,22 @@ class LtxBackbone(DiffusersBackbone):
         # Photos have conditions and strengths of their own.
         video = make_control_video(replace(request, keyframes=()))
         pictures = (video.frames * 2 - 1).permute(3, 0, 1, 2)[None]
-        vae = pipeline.vae
         with torch.no_grad():
-            latents = vae.encode(pictures.to(request.device, vae.dtype)).latent_dist.mode()
-        latents = pipeline._normalize_latents(latents, vae.latents_mean, vae.latents_std)
+            tokens = self.encode(pipeline, pictures.to(request.device, pipeline.vae.dtype))
         known = known_latents(
             video.known,
             time_stride=pipeline.vae_temporal_compression_ratio,
             space_stride=pipeline.vae_spatial_compression_ratio,
         )
-        patch = (pipeline.transformer_spatial_patch_size, pipeline.transformer_temporal_patch_size)
-        strength = known[None, None].to(latents) * request.guidance.renders.strength
+        strength = known[None, None].to(tokens) * request.guidance.renders.strength
         return KnownTokens(
-            pipeline._pack_latents(latents, *patch),
-            pipeline._pack_latents(strength, *patch).amin(-1),
-            video.frames,
+            tokens, pipeline._pack_latents(strength, *_patch(pipeline)).amin(-1), video.frames
         )
+
+
+def _patch(pipeline: Any) -> tuple[int, int]:
+    """Latents that a token stands for, in space and in time."""
+    return pipeline.transformer_spatial_patch_size, pipeline.transformer_temporal_patch_size
 
 
 @cache

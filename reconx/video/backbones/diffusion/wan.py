@@ -78,12 +78,7 @@ class WanFirstLastBackbone(DiffusersBackbone):
         self, pipeline: Any, video: Float[Tensor, "1 3 frame height width"]
     ) -> Float[Tensor, "1 a b h w"]:
         """Normalised per channel."""
-        latents = pipeline.vae.encode(video).latent_dist.mode()
-        mean, std = (
-            torch.tensor(values).view(1, -1, 1, 1, 1).to(latents)
-            for values in (pipeline.vae.config.latents_mean, pipeline.vae.config.latents_std)
-        )
-        return (latents - mean) / std
+        return _encode(pipeline.vae, video)
 
 
 class WanVaceBackbone(DiffusersBackbone):
@@ -108,6 +103,12 @@ class WanVaceBackbone(DiffusersBackbone):
         """The control video, grey where it has holes."""
         return pipeline.known_pictures
 
+    def encode(
+        self, pipeline: Any, video: Float[Tensor, "1 3 frame height width"]
+    ) -> Float[Tensor, "1 a b h w"]:
+        """Normalised per channel."""
+        return _encode(pipeline.vae, video)
+
     def arguments(self, pipeline: Any, request: ClipRequest) -> Mapping[str, Any]:
         """Photos lie in the video at their index; the strength of renders is that of all of it."""
         renders, strength = request.renders, request.guidance.renders.strength
@@ -120,6 +121,17 @@ class WanVaceBackbone(DiffusersBackbone):
             "mask": generate.float(),
             "conditioning_scale": float(strength or 1),
         }
+
+
+def _encode(
+    vae: Any, video: Float[Tensor, "1 3 frame height width"]
+) -> Float[Tensor, "1 channel latent_frame h w"]:
+    latents = vae.encode(video).latent_dist.mode()
+    mean, std = (
+        torch.tensor(values).view(1, -1, 1, 1, 1).to(latents)
+        for values in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    return (latents - mean) / std
 
 
 @cache
