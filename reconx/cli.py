@@ -1,4 +1,4 @@
-"""The command line: `reconstruct`, `evaluate`, `evaluate-dataset` and `doctor`.
+"""The command line: `reconstruct`, `evaluate`, `evaluate-dataset`, `train` and `doctor`.
 
 Exit status 0 on success, 2 on input that cannot be used (one line on stderr says which, what was
 expected and what to do), 130 when interrupted.
@@ -108,6 +108,30 @@ def _make_parser() -> argparse.ArgumentParser:
         "--shard", help="which part of the scenes: 1/4 to 4/4; else from RANK and WORLD_SIZE"
     )
     _add_common(dataset, overwrites=False)
+
+    train = commands.add_parser("train", help="train what has no weights yet; goes on anew")
+    kinds = train.add_subparsers(required=True, metavar="WHAT")
+    structure = kinds.add_parser(
+        "structure", help="the structure condition, for a video model, on posed videos"
+    )
+    structure.set_defaults(run=_train_structure)
+    structure.add_argument("--config", required=True, type=Path, help="recipe, as JSON")
+    structure.add_argument("--output", required=True, type=Path, help="folder of the run")
+    structure.add_argument(
+        "--options", nargs="*", default=[], metavar="NAME=VALUE", help="such as learn.steps=100"
+    )
+    structure.add_argument(
+        "--cache", type=Path, help="folder of encoded clips, which runs may share"
+    )
+    structure.add_argument(
+        "--dry-run", action="store_true", help="tell parameters, memory and time, and stop"
+    )
+    structure.add_argument(
+        "--check-cache", action="store_true", help="compare the checksums of all encoded clips"
+    )
+    structure.add_argument("--stop-after", type=int, help="steps of this sitting")
+    structure.add_argument("--device", help="cpu keeps off a GPU that is there")
+    structure.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     doctor = commands.add_parser("doctor", help="show versions, parts, and what to install")
     doctor.set_defaults(run=_doctor)
@@ -224,6 +248,30 @@ def _evaluate_dataset(parsed: argparse.Namespace) -> int:
     )
     shard = find_shard(parsed.shard, os.environ)
     sys.stdout.write(evaluate_dataset(options, parsed.output, shard, TerminalProgress()))
+    return 0
+
+
+def _train_structure(parsed: argparse.Namespace) -> int:
+    from .training.recipe import read_recipe
+    from .training.registry import make_trainable
+    from .training.sitting import describe_costs, train_structure
+
+    options = read_recipe(parsed.config, parsed.options)
+    backbone = make_trainable(options)
+    if parsed.dry_run:
+        sys.stdout.write(describe_costs(options, backbone, parsed.device) + "\n")
+        return 0
+    told = train_structure(
+        options,
+        backbone,
+        parsed.output,
+        cache=parsed.cache,
+        device=parsed.device,
+        stop_after=parsed.stop_after,
+        check_cache=parsed.check_cache,
+        progress=TerminalProgress(),
+    )
+    sys.stdout.write(told + "\n")
     return 0
 
 

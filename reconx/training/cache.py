@@ -82,6 +82,7 @@ class ClipCache:
         self.total = sum(source.clips for source in options.data)
         _check_settings(folder, settings)
         self._where: list[tuple[int, int]] = []
+        self._tried: list[dict[str, Tensor]] = []
         self._common: dict[str, Tensor] = {}
         self.settings: dict[str, Any] = {}
 
@@ -93,9 +94,7 @@ class ClipCache:
         Raises:
             InputError: If data or files cannot be used.
         """
-        sizes = {"seed": self._options.learn.seed, "device": str(device)}
-        parts = (self._options.data, self._options.clip, self._options.cloud)
-        cutter = ClipCutter(*parts, self._backbone.spec, **sizes)
+        cutter = self._cutter(device)
         task = progress.start("Encoding clips", self.total)
         for shard in range(worker.rank, -(-self.total // self._size), worker.count):
             numbers = range(shard * self._size, min(self.total, (shard + 1) * self._size))
@@ -110,6 +109,35 @@ class ClipCache:
                     task.update(number + 1)
                 write_shard(self.folder, shard, made, skipped, self.digest)
             task.update(numbers[-1] + 1)
+
+    def try_out(self, count: int, device: torch.device) -> list[str]:
+        """Encode the first clips into memory alone, and answer with them from now on.
+
+        Returns:
+            Their names.
+
+        Raises:
+            InputError: If data or files cannot be used.
+            AlignmentFailed: If of one of them no point cloud is made.
+        """
+        cutter = self._cutter(device)
+        numbers = range(min(count, self.total))
+        clips = [cutter.cut(number) for number in numbers]
+        self._tried = [self._encode(clip, device) for clip in clips]
+        self._where = [(0, number) for number in numbers]
+        self._common, self.settings = read_common(self.folder) or ({}, {})
+        return [clip.name for clip in clips]
+
+    def _cutter(self, device: torch.device) -> ClipCutter:
+        options = self._options
+        return ClipCutter(
+            options.data,
+            options.clip,
+            options.cloud,
+            self._backbone.spec,
+            seed=options.learn.seed,
+            device=str(device),
+        )
 
     def open(self, *, thorough: bool = False) -> None:
         """Check all shards and list their clips.
@@ -142,12 +170,15 @@ class ClipCache:
         Raises:
             InputError: If a shard is damaged.
         """
-        clips = [
-            {**self._common, **read_clip(self.folder, *self._where[place])} for place in places
-        ]
+        clips = [{**self._common, **self._read(place)} for place in places]
         points = [_points({name: clip.pop(f"cloud.{name}") for name in _CLOUD}) for clip in clips]
         latents = torch.stack([clip.pop("latents") for clip in clips])
         return Batch(latents, stack_clips(clips), points)
+
+    def _read(self, place: int) -> dict[str, Tensor]:
+        if self._tried:
+            return dict(self._tried[place])
+        return read_clip(self.folder, *self._where[place])
 
     def _facts(self, shard: int, thorough: bool) -> ShardFacts:
         facts = read_facts(self.folder, shard)

@@ -93,7 +93,7 @@ class TrainingRun:
             InputError: If a file is damaged.
             BackboneMismatch: If the denoiser runs past the structure.
         """
-        with self._session() as session:
+        with self.session() as session:
             last = session.total if stop_after is None else session.step + stop_after
             task = (progress or SilentProgress()).start("Training", session.total)
             while session.step < min(last, session.total):
@@ -108,7 +108,8 @@ class TrainingRun:
         return None
 
     @contextmanager
-    def _session(self) -> Iterator["_Session"]:
+    def session(self) -> Iterator["_Session"]:
+        """The weights in memory within the block, as the last checkpoint left them."""
         with ExitStack() as stack:
             session = _Session(self, self._checkpoints, self._places)
             stack.enter_context(session.learner.attached())
@@ -172,6 +173,7 @@ class _Session:
         self._wrapped, self._optimiser = run.accelerator.prepare(self.learner, self._optimiser)
         self.average = WeightAverage(self._parameters, learn.average)
         self.step, self._unsaved = 0, False
+        self.silent = False
         self.journal = Journal(
             run.folder, tensorboard=run.options.keep.tensorboard and run.accelerator.is_main_process
         )
@@ -277,6 +279,8 @@ class _Session:
 
     def _tell(self, loss: float, norm: Any, seconds: float) -> None:
         keep, main = self._options.keep, self._accelerator.is_main_process
+        if self.silent:  # somebody measures
+            return
         if main and (self.step % keep.log == 0 or self.step == 1):
             gates = [
                 abs(float(value.detach()))

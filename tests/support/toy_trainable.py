@@ -146,4 +146,6 @@ def toy_options(**changes: Any) -> TrainOptions:
     return TrainOptions(backbone="toy", **groups | changes)
 
 
-assert isinstance(ToyTrainable(), TrainableBackbone)
+def make_toy(options: TrainOptions) -> TrainableBackbone:
+    """As the registry calls it; a warm-up or an arm without structure trains all of it."""
+    return ToyTrainable(whole=options.learn.warm_up > 0 or options.learn.dropped == 1)
