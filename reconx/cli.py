@@ -129,6 +129,9 @@ def _make_parser() -> argparse.ArgumentParser:
     structure.add_argument(
         "--check-cache", action="store_true", help="compare the checksums of all encoded clips"
     )
+    structure.add_argument(
+        "--fill-only", action="store_true", help="encode clips, and stop before learning"
+    )
     structure.add_argument("--stop-after", type=int, help="steps of this sitting")
     structure.add_argument("--device", help="cpu keeps off a GPU that is there")
     structure.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -267,7 +270,7 @@ def _train_structure(parsed: argparse.Namespace) -> int:
         parsed.output,
         cache=parsed.cache,
         device=parsed.device,
-        stop_after=parsed.stop_after,
+        stop_after=0 if parsed.fill_only else parsed.stop_after,
         check_cache=parsed.check_cache,
         progress=TerminalProgress(),
     )

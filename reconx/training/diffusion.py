@@ -53,7 +53,9 @@ class DiffusersTraining:
             BackboneMismatch: If the model has two denoisers.
         """
         prompt = options.prompt or PROMPT
-        model = None if options.model is None else ModelOptions(folder=options.model, prompt=prompt)
+        model = None
+        if options.model is not None:
+            model = ModelOptions(folder=options.model, offload=options.offload, prompt=prompt)
         backbone = make_backbone(options.backbone, model)
         assert isinstance(backbone, DiffusersBackbone), "the registry pairs them"
         self.backbone, self.spec, self._prompt = backbone, backbone.spec, prompt

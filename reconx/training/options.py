@@ -160,6 +160,8 @@ class TrainOptions:
     """Registered video backbone."""
     model: Path | None = None
     """Its weights in the diffusers layout, for a backbone that has some."""
+    offload: str = "model"
+    """What of it waits on the CPU while clips are encoded; see `ModelOptions.offload`."""
     prompt: str | None = None
     """What the videos show; None = the pack's own words."""
     data: tuple[DataOptions, ...] = (DataOptions(kind="procedural"),)

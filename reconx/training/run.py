@@ -370,7 +370,8 @@ def _check_recipe(folder: Path, options: TrainOptions) -> None:
             recipe["learn"] = {**recipe["learn"], "steps": None}
             recipe["keep"] = recipe["keep"]["shard"]
             recipe["data"] = [{**source, "root": None} for source in recipe["data"]]
-            recipe["model"] = recipe["cloud"]["checkpoint"] = recipe["licence"] = None
+            recipe["model"] = recipe["offload"] = recipe["licence"] = None
+            recipe["cloud"]["checkpoint"] = None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise InputError(f"'{path}' is damaged ({error}). Choose another folder.") from error
     other = [name for name in told if earlier.get(name) != told[name]]

@@ -30,7 +30,7 @@ def train_structure(
         folder: Of the run.
         cache: Of encoded clips; None = in the run's folder.
         device: "cpu", or None for what there is.
-        stop_after: Steps of this sitting; None = all that are left.
+        stop_after: Steps of this sitting; 0 fills the cache alone; None = all that are left.
         check_cache: Whether checksums of the whole cache are compared before.
         progress: Who is told.
 
@@ -42,12 +42,14 @@ def train_structure(
         MissingDependency: If a package is absent.
     """
     if stop_after is not None:
-        check_range("--stop-after", stop_after, 1)
+        check_range("--stop-after", stop_after, 0)
     _check_device(device)
     run = TrainingRun(options, backbone, folder, cache=cache, device=device)
     run.fill_cache(progress)
     if check_cache:
         run.cache.open(thorough=True)
+    if stop_after == 0:
+        return f"{len(run.cache)} clips are encoded."
     path = run.train(progress, stop_after=stop_after)
     if path is None:
         return f"Steps are left. The same command goes on with '{folder}'."

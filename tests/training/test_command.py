@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,9 @@ def test_sittings_of_the_command(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
+    assert train(recipe, run, "--fill-only") == 0
+    assert "5 clips are encoded." in capsys.readouterr().out
+    assert not (run / "log.jsonl").exists()
     assert train(recipe, run, "--stop-after", "2") == 0
     assert "Steps are left. The same command goes on" in capsys.readouterr().out
     assert train(recipe, run, "--check-cache") == 0
@@ -85,7 +89,7 @@ def test_a_dry_run_tells_costs_and_keeps_nothing(
     [
         (["--options", "learn.speed=3"], "Option 'learn.speed' is unknown"),
         (["--options", "backbone=warp"], "Trainable backbone 'warp' is unknown"),
-        (["--stop-after", "0"], "--stop-after is 0"),
+        (["--stop-after", "-1"], "--stop-after is -1"),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -95,6 +99,18 @@ def test_wrong_input_is_one_line(
     told = capsys.readouterr().err
     assert text in told
     assert told.count("\n") == 1
+
+
+def test_the_pack_never_imports_the_trainer() -> None:
+    """ComfyUI loads what users run, and none of this."""
+    root = Path(__file__).resolve().parents[2]
+    for path in [root / "__init__.py", *(root / "nodes").rglob("*.py")]:
+        found = re.search(r"^\s*(from|import)\b.*\btraining\b", path.read_text("utf-8"), re.M)
+        assert found is None, path
+    script = "import sys, reconx, reconx.cli, reconx.pipeline, reconx.structure.model\n"
+    script += "print([name for name in sys.modules if name.startswith('reconx.training')])"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
 
 
 @pytest.mark.slow
