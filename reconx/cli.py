@@ -264,17 +264,22 @@ def _train_structure(parsed: argparse.Namespace) -> int:
     if parsed.dry_run:
         sys.stdout.write(describe_costs(options, backbone, parsed.device) + "\n")
         return 0
-    told = train_structure(
-        options,
-        backbone,
-        parsed.output,
-        cache=parsed.cache,
-        device=parsed.device,
-        stop_after=0 if parsed.fill_only else parsed.stop_after,
-        check_cache=parsed.check_cache,
-        progress=TerminalProgress(),
-    )
-    sys.stdout.write(told + "\n")
+    try:
+        told = train_structure(
+            options,
+            backbone,
+            parsed.output,
+            cache=parsed.cache,
+            device=parsed.device,
+            stop_after=0 if parsed.fill_only else parsed.stop_after,
+            check_cache=parsed.check_cache,
+            progress=TerminalProgress(),
+        )
+    except KeyboardInterrupt:
+        sys.stderr.write("reconx: interrupted; the same command goes on from what was kept.\n")
+        return 130
+    if told is not None:
+        sys.stdout.write(told + "\n")
     return 0
 
 

@@ -13,6 +13,9 @@ from .options import TrainOptions
 from .recipe import recipe_json
 from .shards import checksum
 
+MODEL_FILE = "structure.safetensors"
+"""In a run's folder."""
+
 logger = logging.getLogger("reconx")
 
 
@@ -39,7 +42,7 @@ def export_model(learner: Learner, options: TrainOptions, folder: Path, step: in
     kinds = sorted({source.kind for source in options.data})
     facts = StructureFacts(training_data=", ".join(kinds), licence=options.licence, steps=step)
     model = StructureModel(learner.encoder, learner.adapter, facts)
-    path = folder / "structure.safetensors"
+    path = folder / MODEL_FILE
     save_structure_model(model, path, recipe=recipe)
     files = [path]
     own = {

@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from .average import WeightAverage
 from .base import TrainableBackbone
 from .cache import Batch, ClipCache, Worker
 from .checkpoint import Checkpoint, CheckpointFolder
-from .exporting import export_model
+from .exporting import MODEL_FILE, export_model
 from .journal import Journal
 from .learner import DTYPES, Learner, draw_chance, sample_latents
 from .options import TrainOptions
@@ -102,10 +104,11 @@ class TrainingRun:
             session.keep()
             if session.step < session.total:
                 return None
-            with self._first(), session.averaged():
-                if self.accelerator.is_main_process:
-                    return export_model(session.learner, self.options, self.folder, session.step)
-        return None
+            if self.accelerator.is_main_process:
+                with session.averaged():
+                    export_model(session.learner, self.options, self.folder, session.step)
+            self.accelerator.wait_for_everyone()
+        return self.folder / MODEL_FILE
 
     @contextmanager
     def session(self) -> Iterator["_Session"]:
@@ -274,8 +277,7 @@ class _Session:
         """Which clip stands at a position of this step: each once before any comes again."""
         clips, learn = len(self._run.cache), self._options.learn
         turn, place = divmod(self.step * learn.batch + position, clips)
-        generator = torch.Generator().manual_seed(learn.seed * 1_000_003 + turn)
-        return int(torch.randperm(clips, generator=generator)[place])
+        return int(_shuffle(clips, learn.seed * 1_000_003 + turn)[place])
 
     def _tell(self, loss: float, norm: Any, seconds: float) -> None:
         keep, main = self._options.keep, self._accelerator.is_main_process
@@ -317,6 +319,11 @@ class _Session:
         self._accelerator.wait_for_everyone()
 
 
+@lru_cache(maxsize=2)  # a batch may span the end of one turn and the beginning of the next
+def _shuffle(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
 def _make_accelerator(options: TrainOptions, device: str | None) -> Any:
     if importlib.util.find_spec("accelerate") is None:
         raise MissingDependency(
@@ -326,9 +333,11 @@ def _make_accelerator(options: TrainOptions, device: str | None) -> Any:
     precision = {"fp32": "no"}.get(options.learn.precision, options.learn.precision)
     # Clips without structure leave encoder and adapter out.
     unused = accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
+    # Processes wait for each other until the last one has encoded its part of the clips.
+    patient = accelerate.InitProcessGroupKwargs(timeout=timedelta(days=7))
     try:
         return accelerate.Accelerator(
-            mixed_precision=precision, cpu=device == "cpu", kwargs_handlers=[unused]
+            mixed_precision=precision, cpu=device == "cpu", kwargs_handlers=[unused, patient]
         )
     except ValueError as error:
         raise InputError(

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from ..checks import check_choice, check_range
-from ..progress import Progress
+from ..progress import Progress, SilentProgress
 from .base import TrainableBackbone
 from .costs import measure_costs
 from .options import TrainOptions
@@ -21,7 +21,7 @@ def train_structure(
     stop_after: int | None,
     check_cache: bool,
     progress: Progress,
-) -> str:
+) -> str | None:
     """Begin a run or go on with it.
 
     Args:
@@ -32,10 +32,10 @@ def train_structure(
         device: "cpu", or None for what there is.
         stop_after: Steps of this sitting; 0 fills the cache alone; None = all that are left.
         check_cache: Whether checksums of the whole cache are compared before.
-        progress: Who is told.
+        progress: Who is told; by the first of several processes alone.
 
     Returns:
-        What is there now, as text.
+        What is there now, as text; None from all processes but the first.
 
     Raises:
         InputError: If recipe, data or files cannot be used.
@@ -45,12 +45,16 @@ def train_structure(
         check_range("--stop-after", stop_after, 0)
     _check_device(device)
     run = TrainingRun(options, backbone, folder, cache=cache, device=device)
+    first = run.accelerator.is_main_process
+    progress = progress if first else SilentProgress()
     run.fill_cache(progress)
     if check_cache:
         run.cache.open(thorough=True)
     if stop_after == 0:
-        return f"{len(run.cache)} clips are encoded."
+        return f"{len(run.cache)} clips are encoded." if first else None
     path = run.train(progress, stop_after=stop_after)
+    if not first:
+        return None
     if path is None:
         return f"Steps are left. The same command goes on with '{folder}'."
     return f"Written: {path}. ComfyUI reads it from models/structure_models."
