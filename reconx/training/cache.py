@@ -62,7 +62,9 @@ class Worker:
     """One of several processes that fill a cache without talking to each other."""
 
     rank: int = 0
+    """Which, from 0."""
     count: int = 1
+    """How many there are."""
 
 
 class ClipCache:

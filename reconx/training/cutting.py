@@ -43,6 +43,7 @@ class Cut:
     """Which frames of a scene make a clip; numbered within the clip where nothing else is said."""
 
     scene: str
+    """Its name in the dataset."""
     frames: tuple[int, ...]
     """Of the video."""
     keyframes: tuple[int, ...]
@@ -50,6 +51,7 @@ class Cut:
     views: tuple[int, ...]
     """That the point cloud is made of."""
     shows_renders: bool
+    """Whether the model is shown point renders too."""
 
 
 class ClipCutter:

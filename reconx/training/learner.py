@@ -37,6 +37,7 @@ class Chance(NamedTuple):
     """Everything random about a batch."""
 
     noise: Float[Tensor, "clip ..."]
+    """Unit."""
     share: Float[Tensor, " clip"]
     """Place of each clip's noise level in the training distribution."""
     rows: tuple[bool, ...]

@@ -87,6 +87,7 @@ class ContinuousSchedule:
     mean: float = 0.7
     """Of the ratio's logarithm; Blattmann et al. 2023, appendix D.2, as is the next."""
     deviation: float = 1.6
+    """Likewise."""
     prediction: Prediction = "v"
 
     def levels(self, share: Float[Tensor, " clip"]) -> NoiseLevels:

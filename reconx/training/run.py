@@ -154,7 +154,7 @@ class _Session:
         denoiser = run.backbone.load_denoiser(DTYPES[learn.precision])
         if run.backbone.whole:
             denoiser.float()
-        self.learner = Learner(run.backbone, denoiser, run.options)
+        self.learner = Learner(run.backbone, denoiser, run.options).to(run.device)
         self._parameters = self.learner.trained()
         own = [value for name, value in self._parameters.items() if name.startswith("denoiser.")]
         self._dropped = _choose_dropped(run.options, own)

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from ..export.atomic import replacing, write_text
 
 FORMAT = "reconx-clips-1"
 """Names the layout; a later one gets another number."""
+OPEN_SHARDS = 128
+"""Kept open while training; to open one takes longer than to read a small clip of it."""
 COMMON = "common.safetensors"
 """What all clips share."""
 
@@ -147,11 +150,11 @@ def read_clip(folder: Path, shard: int, clip: int) -> dict[str, Tensor]:
     Raises:
         InputError: If the shard is damaged.
     """
-    path, start = shard_path(folder, shard), f"{clip}."
+    path = shard_path(folder, shard)
     try:
-        with safe_open(path, "pt") as file:
-            names = [name for name in file.keys() if name.startswith(start)]  # noqa: SIM118
-            found = {name.removeprefix(start): file.get_tensor(name) for name in names}
+        status = path.stat()
+        file, names = _open_shard(path, (status.st_mtime_ns, status.st_size))
+        found = {name: file.get_tensor(f"{clip}.{name}") for name in names.get(str(clip), ())}
     except (SafetensorError, OSError) as error:
         remedy = _REMEDY.format(path.stem)
         raise InputError(f"Shard '{path}' cannot be read ({error}). {remedy}") from error
@@ -160,6 +163,22 @@ def read_clip(folder: Path, shard: int, clip: int) -> dict[str, Tensor]:
             f"Shard '{path}' holds nothing of clip {clip}. {_REMEDY.format(path.stem)}"
         )
     return found
+
+
+@lru_cache(maxsize=OPEN_SHARDS)
+def _open_shard(path: Path, stamp: tuple[int, int]) -> tuple[Any, dict[str, list[str]]]:
+    """A shard, mapped into memory, and the names of each clip's tensors.
+
+    Args:
+        path: The file.
+        stamp: When it was written and its size: a file that was made again is opened again.
+    """
+    file = safe_open(path, "pt")
+    names: dict[str, list[str]] = {}
+    for key in file.keys():  # noqa: SIM118
+        clip, _, name = key.partition(".")
+        names.setdefault(clip, []).append(name)
+    return file, names
 
 
 def write_common(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:

@@ -52,12 +52,17 @@ class World:
     room: Float[Tensor, "3"]
     """Half sizes."""
     box_centres: Float[Tensor, "box 3"]
+    """Of boxes and panels."""
     box_rotations: Float[Tensor, "box 3 3"]
     """From a box's own frame to the world."""
     box_halves: Float[Tensor, "box 3"]
+    """Half sizes in their own frames."""
     ball_centres: Float[Tensor, "ball 3"]
+    """Of balls."""
     ball_radii: Float[Tensor, " ball"]
+    """Likewise."""
     textures: Textures
+    """One per surface."""
     light: Float[Tensor, "3"]
     """Unit vector towards it."""
     cameras: Cameras
