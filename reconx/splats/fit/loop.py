@@ -1,0 +1,149 @@
+"""The loop of a fit: draw a picture, compare, step."""
+
+import logging
+from dataclasses import replace
+from itertools import cycle
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...errors import InputError
+from ...ops.metrics import psnr
+from ...progress import Progress, Task
+from ...render.gaussians import render_gaussians
+from ...render.rasterizers.base import Rasterized, Rasterizer
+from ...types import CONFIDENT, Gaussians, Scene, Views
+from ..losses import depth_loss, photometric_loss
+from ..placing import place_gaussians, view_depths
+from ..poses import PoseRefinement
+from ..sway import sway_around
+from ..targets import Target, captured_targets, generated_targets
+from .options import FitOptions
+from .order import halved, in_turn
+from .parameters import GaussianParameters
+
+logger = logging.getLogger("reconx")
+
+
+class Fit:
+    """The state of one fit: what it trains on, what it trains."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        views: Views | None,
+        options: FitOptions,
+        rasterizer: Rasterizer,
+        device: str,
+        progress: Progress,
+    ) -> None:
+        """Place the Gaussians and gather the pictures.
+
+        Args:
+            scene: As for `fit_gaussians`.
+            views: As for `fit_gaussians`.
+            options: As for `fit_gaussians`.
+            rasterizer: Draws on `device`.
+            device: Torch device of the work.
+            progress: Told while Gaussians are placed.
+        """
+        self._options = options
+        self._device = device
+        self._rasterizer = rasterizer
+        self._captured = [target.to(device) for target in captured_targets(scene)]
+        self._generated: list[Target] = []
+        poses = scene.photo_cameras.camera_to_world
+        if views is not None:
+            poses = torch.cat([poses, views.cameras.camera_to_world])
+            if options.train_on_generated:
+                generated = generated_targets(views, _confidence(views), len(scene.photos))
+                self._generated = [target.to(device) for target in generated]
+        start = place_gaussians(
+            scene,
+            max_gaussians=options.max_gaussians,
+            sh_degree=options.sh_degree,
+            progress=progress,
+        )
+        depths = view_depths(scene)[scene.valid]
+        self._parameters = GaussianParameters(start, device)
+        self.poses = PoseRefinement(poses, float(depths.median()), device)
+        sway = sway_around(scene).to(device)
+        self._sway = cycle(sway[index] for index in range(len(sway)))
+
+    def run(self, seed: int, task: Task) -> list[float]:
+        """Take all steps; returns the loss of each."""
+        options = self._options
+        groups = self._parameters.groups(options.learning_rates)
+        if options.refine_poses:
+            # The fused kernel rounds a tensor's last entries in another way: a camera's correction
+            # would depend on how many cameras there are.
+            rate = options.learning_rates.poses
+            groups.append({"params": [self.poses.deltas], "lr": rate, "fused": False})
+        adam = torch.optim.Adam(groups, eps=1e-15, fused=torch.device(self._device).type != "mps")
+        decay = options.learning_rates.decay ** (1 / options.steps)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(adam, decay)
+        generator = torch.Generator().manual_seed(seed)
+        coarse_steps = round(options.steps * options.coarse_share)
+        order = in_turn(halved(self._captured), halved(self._generated), generator)
+        losses = []
+        for step in range(options.steps):
+            if step == coarse_steps:
+                order = in_turn(self._captured, self._generated, generator)
+            loss = self._loss(next(order))
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            schedule.step()
+            losses.append(float(loss.detach()))
+            if losses[-1] != losses[-1]:
+                raise InputError(
+                    f"The fit diverged at step {step + 1}: its loss is not a number. Lower the "
+                    "learning rates, or check the scene's points and photos for NaN."
+                )
+            task.update(step + 1, self._preview)
+        return losses
+
+    def _loss(self, target: Target) -> Float[Tensor, ""]:
+        drawn = self._draw(self._parameters.gaussians(), target)
+        loss = photometric_loss(drawn.colour[0], target.image, target.weights)
+        if target.depth is not None and self._options.depth_weight > 0:
+            loss = loss + self._options.depth_weight * depth_loss(drawn.depth[0], target.depth)
+        return loss
+
+    def _draw(self, gaussians: Gaussians, target: Target) -> Rasterized:
+        pose = self.poses.pose(target.view)[None]
+        camera = replace(target.camera, camera_to_world=pose)
+        return render_gaussians(gaussians, camera, rasterizer=self._rasterizer)
+
+    @torch.no_grad()
+    def judge(self, progress: Progress) -> list[float]:
+        """PSNR in dB of every picture: the captured ones, then the generated ones."""
+        targets = [*self._captured, *self._generated]
+        task = progress.start("Judging the fit", len(targets))
+        gaussians = self._parameters.gaussians()
+        quality = []
+        for index, target in enumerate(targets):
+            picture = self._draw(gaussians, target).colour[0].clamp(0, 1)
+            quality.append(psnr(picture, target.image, target.weights > 0))
+            task.update(index + 1)
+        return quality
+
+    @torch.no_grad()
+    def _preview(self) -> Float[Tensor, "height width 3"]:
+        gaussians, camera = self._parameters.gaussians(), next(self._sway)
+        drawn = render_gaussians(gaussians, camera, rasterizer=self._rasterizer)
+        return drawn.colour[0].clamp(0, 1).cpu()
+
+    @torch.no_grad()
+    def gaussians(self) -> Gaussians:
+        """The Gaussians as they stand now, on the CPU."""
+        gaussians = self._parameters.gaussians()
+        return replace(gaussians, quats=nn.functional.normalize(gaussians.quats, dim=-1)).to("cpu")
+
+
+def _confidence(views: Views) -> Float[Tensor, "frame height width"]:
+    if views.confidence is not None:
+        return views.confidence
+    logger.info("Nobody has judged the generated frames: only what was seen in photos trains.")
+    return torch.where(views.known, CONFIDENT, 1.0)

@@ -1,0 +1,57 @@
+"""What a fit changes of its Gaussians; log-scales and logits live only here and in the writers."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...ops.quaternion import quaternion_multiply, quaternion_to_matrix
+from ...types import Gaussians
+from .options import LearningRates
+
+
+class GaussianParameters(nn.Module):
+    """Gaussians as differences from where they were placed, in each one's own frame and size.
+
+    Adam's steps are equally long in every coordinate, so coordinates that turn and scale with the
+    scene make the fit equivariant to similarities.
+    """
+
+    def __init__(self, start: Gaussians, device: str) -> None:
+        """Start at placed Gaussians."""
+        super().__init__()
+        count = len(start)
+        self._means = start.means.to(device)
+        self._quats = start.quats.to(device)
+        # Column k: the Gaussian's k-th axis, one standard deviation long.
+        self._axes = quaternion_to_matrix(self._quats) * start.scales.to(device)[:, None]
+        self.offsets = nn.Parameter(torch.zeros(count, 3, device=device))
+        self.turns = nn.Parameter(torch.zeros(count, 3, device=device))
+        self.log_scales = nn.Parameter(start.scales.log().to(device))
+        self.logits = nn.Parameter(start.opacities.logit().to(device))
+        self.sh_constant = nn.Parameter(start.sh[:, :1].to(device))
+        self.sh_rest = nn.Parameter(start.sh[:, 1:].to(device))
+
+    def groups(self, rates: LearningRates) -> list[dict[str, Any]]:
+        """Parameters with their learning rates, for Adam."""
+        return [
+            {"params": [self.offsets], "lr": rates.means},
+            {"params": [self.turns], "lr": rates.rotations},
+            {"params": [self.log_scales], "lr": rates.scales},
+            {"params": [self.logits], "lr": rates.opacities},
+            {"params": [self.sh_constant], "lr": rates.colours},
+            {"params": [self.sh_rest], "lr": rates.colours / 20},
+        ]
+
+    def gaussians(self) -> Gaussians:
+        """The Gaussians as they stand now, differentiable; quaternions of any length."""
+        # (1, t) is, once normalised, a turn by 2 |t| about the local axis t: no sine, no pole.
+        turns = torch.cat([torch.ones_like(self.turns[:, :1]), self.turns], dim=-1)
+        return Gaussians(
+            # A product and a sum are several times faster than n products of 3 x 3 matrices.
+            means=self._means + (self._axes * self.offsets[:, None]).sum(-1),
+            quats=quaternion_multiply(self._quats, turns),
+            scales=self.log_scales.exp(),
+            opacities=self.logits.sigmoid(),
+            sh=torch.cat([self.sh_constant, self.sh_rest], dim=1),
+        )

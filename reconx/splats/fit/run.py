@@ -1,0 +1,66 @@
+"""The one call that fits a scene."""
+
+import logging
+
+from ...progress import Progress, SilentProgress, measure_usage
+from ...render.rasterizers.registry import choose_rasterizer, make_rasterizer
+from ...render.threads import one_torch_thread
+from ...render.trial import prepare_rasterizer
+from ...types import FitResult, Scene, Views
+from .loop import Fit
+from .options import FitOptions
+from .result import make_report, refined_scene, refined_views
+
+logger = logging.getLogger("reconx")
+
+
+def fit_gaussians(
+    scene: Scene,
+    views: Views | None = None,
+    *,
+    options: FitOptions | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Place Gaussians on a scene's pointmaps and fit them to its photos and generated views.
+
+    The same seed on the same machine gives the same bytes.
+
+    Args:
+        scene: Photos with cameras and pointmaps.
+        views: Frames along a path; generated ones train by their confidence. None: photos alone.
+        options: How; None takes the defaults.
+        device: Torch device of the work; the result lies on the CPU.
+        seed: Seeds the order of the pictures.
+        progress: Told after every step, with a preview whose camera sways around the scene from
+            one call to the next; may raise to stop.
+
+    Raises:
+        InputError: If an option is out of range, the rasterizer is unknown, the scene holds no
+            points, or the fit diverges.
+        MissingDependency: If the rasterizer's packages are absent.
+    """
+    options = options or FitOptions()
+    progress = progress or SilentProgress()
+    if options.train_on_generated and views is None:
+        logger.info("Generated frames shall train, but none were given: photos train alone.")
+    rasterizer = choose_rasterizer(options.rasterizer, device)
+    prepare_rasterizer(rasterizer, device, progress)
+    draw = make_rasterizer(rasterizer, device)
+    with measure_usage() as usage, one_torch_thread(device):
+        fit = Fit(scene, views, options, draw, device, progress)
+        losses = fit.run(seed, progress.start("Fitting Gaussians", options.steps))
+        quality = fit.judge(progress)
+    gaussians, poses = fit.gaussians(), fit.poses.poses()
+    costs = {
+        "seconds": usage.seconds,
+        "peak_memory_mb": usage.peak_memory_mb,
+        "rasterizer": rasterizer,
+    }
+    return FitResult(
+        gaussians=gaussians,
+        scene=refined_scene(scene, poses),
+        views=None if views is None else refined_views(views, len(scene.photos), poses),
+        report=make_report(scene.photos.names, losses, quality, len(gaussians)) | costs,
+    )
