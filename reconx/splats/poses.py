@@ -1,7 +1,7 @@
 """Camera corrections that are learned together with the Gaussians."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..ops.se3 import se3_exp
@@ -20,6 +20,8 @@ class PoseRefinement(nn.Module):
         camera_to_world: Float[Tensor, "view 4 4"],
         scene_depth: float,
         device: torch.device | str = "cpu",
+        *,
+        moves: Bool[Tensor, " view"] | None = None,
     ) -> None:
         """Start at the given cameras.
 
@@ -27,16 +29,18 @@ class PoseRefinement(nn.Module):
             camera_to_world: At least one pose; the first never moves.
             scene_depth: Typical distance of what the cameras see, scene units.
             device: Where the corrections live.
+            moves: Which cameras may move; None: all but the first.
         """
         super().__init__()
         self._start = camera_to_world.to(device)
+        self._moves = None if moves is None else moves.tolist()
         self._units = torch.tensor([1.0] * 3 + [scene_depth] * 3, device=device)
         self.deltas = nn.Parameter(torch.zeros(len(camera_to_world) - 1, 6, device=device))
 
     def pose(self, view: int) -> Float[Tensor, "4 4"]:
         """One corrected camera-to-world pose, differentiable in `deltas`."""
-        if view == 0:
-            return self._start[0]
+        if view == 0 or not (self._moves is None or self._moves[view]):
+            return self._start[view]
         return self._start[view] @ se3_exp(self.deltas[view - 1] * self._units)
 
     @torch.no_grad()

@@ -33,3 +33,10 @@ def test_translations_count_in_scene_depths_along_the_cameras_axes():
         refinement.deltas[1, 5] = 0.01
     forward = POSES[2, :3, 2]
     torch.testing.assert_close(refinement.poses()[2, :3, 3], POSES[2, :3, 3] + 0.05 * forward)
+
+
+def test_cameras_that_may_not_move_have_no_correction():
+    refinement = PoseRefinement(POSES, 1.0, moves=torch.tensor([True, True, False]))
+    assert refinement.pose(1).requires_grad
+    assert not refinement.pose(2).requires_grad
+    assert torch.equal(refinement.pose(2), POSES[2])

@@ -14,6 +14,8 @@ from ...progress import Progress, Task
 from ...render.gaussians import render_gaussians
 from ...render.rasterizers.base import Rasterized, Rasterizer
 from ...types import CONFIDENT, Gaussians, Scene, Views
+from ..colours import ColourAdaptation, adapted_pictures
+from ..confidence import REFERENCE_CONFIDENCE
 from ..losses import depth_loss, photometric_loss
 from ..placing import place_gaussians, view_depths
 from ..poses import PoseRefinement
@@ -53,12 +55,10 @@ class Fit:
         self._rasterizer = rasterizer
         self._captured = [target.to(device) for target in captured_targets(scene)]
         self._generated: list[Target] = []
-        poses = scene.photo_cameras.camera_to_world
-        if views is not None:
-            poses = torch.cat([poses, views.cameras.camera_to_world])
-            if options.train_on_generated:
-                generated = generated_targets(views, _confidence(views), len(scene.photos))
-                self._generated = [target.to(device) for target in generated]
+        if views is not None and options.train_on_generated:
+            confidence = _confidence(views, trusted=not options.confidence_weights)
+            generated = generated_targets(views, confidence, len(scene.photos))
+            self._generated = [target.to(device) for target in generated]
         start = place_gaussians(
             scene,
             max_gaussians=options.max_gaussians,
@@ -67,21 +67,31 @@ class Fit:
         )
         depths = view_depths(scene)[scene.valid]
         self._parameters = GaussianParameters(start, device)
-        self.poses = PoseRefinement(poses, float(depths.median()), device)
+        poses = scene.photo_cameras.camera_to_world
+        if views is not None:
+            poses = torch.cat([poses, views.cameras.camera_to_world])
+        photos, frames = len(scene.photos), len(poses) - len(scene.photos)
+        moves = torch.tensor([True] * photos + [options.refine_generated_poses] * frames)
+        self.poses = PoseRefinement(poses, float(depths.median()), device, moves=moves)
+        adapted = adapted_pictures(options.adapt_colours, photos, frames)
+        self._colours = ColourAdaptation(adapted, device)
         sway = sway_around(scene).to(device)
         self._sway = cycle(sway[index] for index in range(len(sway)))
 
     def run(self, seed: int, task: Task) -> list[float]:
         """Take all steps; returns the loss of each."""
         options = self._options
-        groups = self._parameters.groups(options.learning_rates)
+        rates = options.learning_rates
+        groups = self._parameters.groups(rates)
+        # The fused kernel rounds a tensor's last entries in another way: a picture's correction
+        # would depend on how many pictures there are.
         if options.refine_poses:
-            # The fused kernel rounds a tensor's last entries in another way: a camera's correction
-            # would depend on how many cameras there are.
-            rate = options.learning_rates.poses
-            groups.append({"params": [self.poses.deltas], "lr": rate, "fused": False})
+            groups.append({"params": [self.poses.deltas], "lr": rates.poses, "fused": False})
+        if options.adapt_colours != "none":
+            corrections = {"params": [self._colours.deltas], "lr": rates.adaptation}
+            groups.append({**corrections, "fused": False})
         adam = torch.optim.Adam(groups, eps=1e-15, fused=torch.device(self._device).type != "mps")
-        decay = options.learning_rates.decay ** (1 / options.steps)
+        decay = rates.decay ** (1 / options.steps)
         schedule = torch.optim.lr_scheduler.ExponentialLR(adam, decay)
         generator = torch.Generator().manual_seed(seed)
         coarse_steps = round(options.steps * options.coarse_share)
@@ -106,7 +116,8 @@ class Fit:
 
     def _loss(self, target: Target) -> Float[Tensor, ""]:
         drawn = self._draw(self._parameters.gaussians(), target)
-        loss = photometric_loss(drawn.colour[0], target.image, target.weights)
+        image = self._as_taken(drawn, target)
+        loss = photometric_loss(image, target.image, target.weights)
         if target.depth is not None and self._options.depth_weight > 0:
             loss = loss + self._options.depth_weight * depth_loss(drawn.depth[0], target.depth)
         return loss
@@ -116,6 +127,10 @@ class Fit:
         camera = replace(target.camera, camera_to_world=pose)
         return render_gaussians(gaussians, camera, rasterizer=self._rasterizer)
 
+    def _as_taken(self, drawn: Rasterized, target: Target) -> Float[Tensor, "height width 3"]:
+        """What was drawn, in the picture's own colours."""
+        return self._colours(drawn.colour[0], drawn.alpha[0], target.view)
+
     @torch.no_grad()
     def judge(self, progress: Progress) -> list[float]:
         """PSNR in dB of every picture: the captured ones, then the generated ones."""
@@ -124,7 +139,7 @@ class Fit:
         gaussians = self._parameters.gaussians()
         quality = []
         for index, target in enumerate(targets):
-            picture = self._draw(gaussians, target).colour[0].clamp(0, 1)
+            picture = self._as_taken(self._draw(gaussians, target), target).clamp(0, 1)
             quality.append(psnr(picture, target.image, target.weights > 0))
             task.update(index + 1)
         return quality
@@ -142,7 +157,10 @@ class Fit:
         return replace(gaussians, quats=nn.functional.normalize(gaussians.quats, dim=-1)).to("cpu")
 
 
-def _confidence(views: Views) -> Float[Tensor, "frame height width"]:
+def _confidence(views: Views, *, trusted: bool) -> Float[Tensor, "frame height width"]:
+    """How sure each pixel of the frames is; where all are trusted, as sure as a photo's."""
+    if trusted:
+        return torch.full_like(views.frames[..., 0], REFERENCE_CONFIDENCE)
     if views.confidence is not None:
         return views.confidence
     logger.info("Nobody has judged the generated frames: only what was seen in photos trains.")

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from ...checks import check_range
+from ...checks import check_choice, check_range
+from ..colours import ADAPTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class LearningRates:
     """In constant spherical harmonics; higher degrees learn at a twentieth of it."""
     poses: float = 3e-4
     """In radians, and in depths of the scene."""
+    adaptation: float = 1e-2
+    """Of the colour maps of single pictures, in units of colour."""
     decay: float = 0.1
     """Share of each rate that is left at the last step; the decay is exponential."""
 
@@ -52,6 +55,12 @@ class FitOptions:
     """Registered name of the rasterizer."""
     learning_rates: LearningRates = field(default_factory=LearningRates)
     """Step sizes."""
+    confidence_weights: bool = True
+    """Whether generated pixels count as far as they are trusted; off, each counts in full."""
+    refine_generated_poses: bool = True
+    """Whether `refine_poses` goes for the cameras of generated frames too."""
+    adapt_colours: str = "none"
+    """Which pictures get a colour map of their own, see `ADAPTED`."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -60,3 +69,4 @@ class FitOptions:
         check_range("sh_degree", self.sh_degree, 0, 3)
         check_range("coarse_share", self.coarse_share, 0, 1)
         check_range("depth_weight", self.depth_weight, 0)
+        check_choice("adapt_colours", self.adapt_colours, ADAPTED)

@@ -1,0 +1,107 @@
+"""What each option of the fit does to a whole, short fit."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from reconx.errors import InputError
+from reconx.ops.metrics import psnr
+from reconx.ops.se3 import se3_exp
+from reconx.render.gaussians import render_gaussians
+from reconx.splats.fit import FitOptions, fit_gaussians
+from reconx.types import Gaussians, Scene, Views
+
+OPTIONS = FitOptions(train_on_generated=True, steps=60, max_gaussians=2500)
+FEW = replace(OPTIONS, steps=6)
+
+
+def views_like_photos(scene: Scene, confidence: float = 10.0) -> Views:
+    """Photo 0 as captured, then photos 1 and 2 as if they had been generated."""
+    shape = scene.photos.images.shape[:3]
+    return Views(
+        frames=scene.photos.images,
+        cameras=scene.photo_cameras,
+        confidence=torch.full(shape, confidence),
+        known=torch.ones(shape, dtype=torch.bool),
+        photo_index=torch.tensor([0, -1, -1]),
+    )
+
+
+def quality(gaussians: Gaussians, scene: Scene, view: int) -> float:
+    """PSNR in dB of a photo of the clean scene, over what the Gaussians cover."""
+    drawn = render_gaussians(gaussians, scene.photo_cameras[view])
+    covered = drawn.alpha > 0.9
+    return psnr(drawn.colour.clamp(0, 1), scene.photos.images[view : view + 1], covered)
+
+
+def with_photos(scene: Scene, images: torch.Tensor) -> Scene:
+    return replace(scene, photos=replace(scene.photos, images=images))
+
+
+def test_without_confidence_weights_every_pixel_counts(plane_scene: Scene):
+    distrusted = replace(views_like_photos(plane_scene, 1.0), frames=1 - plane_scene.photos.images)
+    weighted = fit_gaussians(plane_scene, distrusted, options=OPTIONS)
+    uniform = replace(OPTIONS, confidence_weights=False)
+    spoilt = fit_gaussians(plane_scene, distrusted, options=uniform)
+    assert quality(weighted.gaussians, plane_scene, 1) > 5 + quality(
+        spoilt.gaussians, plane_scene, 1
+    )
+
+
+def test_cameras_of_generated_frames_stay_when_told_so(plane_scene: Scene):
+    views = views_like_photos(plane_scene)
+    fixed = fit_gaussians(plane_scene, views, options=replace(FEW, refine_generated_poses=False))
+    assert fixed.views is not None
+    assert torch.equal(fixed.views.cameras.camera_to_world[1:], views.cameras.camera_to_world[1:])
+    photos = fixed.scene.photo_cameras.camera_to_world
+    assert not torch.equal(photos, plane_scene.photo_cameras.camera_to_world)
+
+
+def test_moving_cameras_of_generated_frames_gains_where_they_are_wrong(plane_scene: Scene):
+    views = views_like_photos(plane_scene)
+    poses = views.cameras.camera_to_world.clone()
+    poses[1:] = poses[1:] @ se3_exp(torch.tensor([0.006, -0.008, 0.0, 0.008, -0.006, 0.0]))
+    shifted = replace(views, cameras=replace(views.cameras, camera_to_world=poses))
+    moved, fixed = (
+        fit_gaussians(
+            plane_scene, shifted, options=replace(OPTIONS, steps=120, refine_generated_poses=moves)
+        ).report["psnr_generated"]
+        for moves in (True, False)
+    )
+    assert isinstance(moved, float)
+    assert isinstance(fixed, float)
+    assert moved > fixed + 0.5
+
+
+@pytest.mark.parametrize("who", ["generated", "all"])
+def test_frames_of_another_exposure_do_not_tint_the_scene(plane_scene: Scene, who: str):
+    views = views_like_photos(plane_scene)
+    darker = replace(views, frames=0.7 * views.frames)
+    tinted, adapted = (
+        fit_gaussians(plane_scene, darker, options=replace(OPTIONS, adapt_colours=chosen))
+        for chosen in ("none", who)
+    )
+    for view in (0, 1):
+        before = quality(tinted.gaussians, plane_scene, view)
+        assert quality(adapted.gaussians, plane_scene, view) > before + 1
+
+
+def test_a_photo_of_another_exposure_does_not_tint_the_scene(plane_scene: Scene):
+    images = plane_scene.photos.images.clone()
+    images[1] = 0.7 * images[1]
+    scene = with_photos(plane_scene, images)
+    options = replace(OPTIONS, train_on_generated=False)
+    tinted, adapted = (
+        fit_gaussians(scene, options=replace(options, adapt_colours=chosen))
+        for chosen in ("none", "all")
+    )
+    assert quality(adapted.gaussians, plane_scene, 0) > quality(tinted.gaussians, plane_scene, 0)
+    shown = adapted.report["psnr_captured"]
+    assert isinstance(shown, dict)
+    assert shown["view1.png"] > 25  # judged in its own exposure
+
+
+def test_an_unknown_choice_of_colours_is_refused():
+    with pytest.raises(InputError, match="adapt_colours 'some' is unknown. Choose one of: none"):
+        FitOptions(adapt_colours="some")
