@@ -10,6 +10,7 @@ from torch.nn import functional
 from ..ops.image import resize_images
 from ..ops.projection import world_to_camera
 from ..types import Cameras, Scene, Views
+from .annealing import distances_to_photos
 from .confidence import weights_from_confidence
 
 
@@ -27,6 +28,8 @@ class Target:
     """One view; its pose is where the refinement starts."""
     view: int
     """Index among all poses that the fit refines: photos first, then the frames of the views."""
+    distance: float = 0.0
+    """From the nearest photo's camera, see `distances_to_photos`."""
 
     def to(self, device: str) -> "Target":
         """The same picture on another device."""
@@ -72,7 +75,7 @@ def captured_targets(scene: Scene) -> list[Target]:
 
 
 def generated_targets(
-    views: Views, confidence: Float[Tensor, "frame height width"], first_view: int
+    views: Views, confidence: Float[Tensor, "frame height width"], photo_cameras: Cameras
 ) -> list[Target]:
     """The generated frames that are trusted anywhere.
 
@@ -81,9 +84,10 @@ def generated_targets(
     Args:
         views: Frames along a path.
         confidence: >= 1 per pixel.
-        first_view: The pose index of frame 0.
+        photo_cameras: Of the captured photos, whose poses stand before the frames'.
     """
     targets = []
+    distances = distances_to_photos(photo_cameras, views.cameras).tolist()
     for frame in (views.photo_index < 0).nonzero()[:, 0].tolist():
         weights = weights_from_confidence(confidence[frame])
         if weights.any():
@@ -93,7 +97,8 @@ def generated_targets(
                     weights=weights,
                     depth=None,
                     camera=views.cameras[frame],
-                    view=first_view + frame,
+                    view=len(photo_cameras) + frame,
+                    distance=distances[frame],
                 )
             )
     return targets

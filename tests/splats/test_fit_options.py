@@ -105,3 +105,54 @@ def test_a_photo_of_another_exposure_does_not_tint_the_scene(plane_scene: Scene)
 def test_an_unknown_choice_of_colours_is_refused():
     with pytest.raises(InputError, match="adapt_colours 'some' is unknown. Choose one of: none"):
         FitOptions(adapt_colours="some")
+
+
+def test_robust_masks_drop_a_thing_that_moved(plane_scene: Scene):
+    rows, columns = slice(8, 28), slice(66, 86)
+    images = plane_scene.photos.images.clone()
+    images[1, rows, columns] = 1 - images[1, rows, columns]
+    scene = with_photos(plane_scene, images)
+    options = replace(OPTIONS, train_on_generated=False, steps=150, refine_poses=False)
+    plain, robust = (
+        fit_gaussians(scene, options=replace(options, robust_after=after)).gaussians
+        for after in (1.0, 0.3)
+    )
+    clean = plane_scene.photos.images[1]
+
+    def behind_it(gaussians: Gaussians) -> float:
+        drawn = render_gaussians(gaussians, plane_scene.photo_cameras[1]).colour[0].clamp(0, 1)
+        return psnr(drawn[rows, columns], clean[rows, columns])
+
+    assert behind_it(robust) > behind_it(plain) + 3
+    assert quality(robust, plane_scene, 0) > quality(plain, plane_scene, 0) - 0.1
+
+
+def test_annealing_takes_the_say_from_frames_far_from_photos(plane_scene: Scene):
+    views = views_like_photos(plane_scene)
+    wrong = replace(views, frames=1 - views.frames)
+    first = replace(
+        plane_scene.photo_cameras, camera_to_world=views.cameras.camera_to_world[:1].repeat(3, 1, 1)
+    )
+    scene = replace(plane_scene, photo_cameras=first, cameras=first)
+    plain, annealed = (
+        fit_gaussians(scene, wrong, options=replace(OPTIONS, annealing=annealing))
+        for annealing in (0.0, 15.0)
+    )
+    before = plain.report["psnr_generated"]
+    after = annealed.report["psnr_generated"]
+    assert isinstance(before, float)
+    assert isinstance(after, float)
+    assert after < before - 0.4
+    assert quality(annealed.gaussians, scene, 0) > quality(plain.gaussians, scene, 0) + 0.4
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"robust_after": 1.2}, "robust_after is 1.2; expected between 0 and 1"),
+        ({"annealing": -1.0}, "annealing is -1; expected at least 0"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, float], text: str):
+    with pytest.raises(InputError, match=text):
+        replace(OPTIONS, **options)

@@ -14,11 +14,14 @@ from ...progress import Progress, Task
 from ...render.gaussians import render_gaussians
 from ...render.rasterizers.base import Rasterized, Rasterizer
 from ...types import CONFIDENT, Gaussians, Scene, Views
+from ..annealing import annealed_weight
 from ..colours import ColourAdaptation, adapted_pictures
 from ..confidence import REFERENCE_CONFIDENCE
 from ..losses import depth_loss, photometric_loss
+from ..perceptual.loss import Distance, make_distance, perceptual_loss
 from ..placing import place_gaussians, view_depths
 from ..poses import PoseRefinement
+from ..robust import inlier_weights
 from ..sway import sway_around
 from ..targets import Target, captured_targets, generated_targets
 from .options import FitOptions
@@ -57,8 +60,11 @@ class Fit:
         self._generated: list[Target] = []
         if views is not None and options.train_on_generated:
             confidence = _confidence(views, trusted=not options.confidence_weights)
-            generated = generated_targets(views, confidence, len(scene.photos))
+            generated = generated_targets(views, confidence, scene.photo_cameras)
             self._generated = [target.to(device) for target in generated]
+        self._distance: Distance | None = None
+        if options.perceptual_weight > 0:
+            self._distance = make_distance(options.lpips, device, options.perceptual_kind)
         start = place_gaussians(
             scene,
             max_gaussians=options.max_gaussians,
@@ -100,7 +106,7 @@ class Fit:
         for step in range(options.steps):
             if step == coarse_steps:
                 order = in_turn(self._captured, self._generated, generator)
-            loss = self._loss(next(order))
+            loss = self._loss(next(order), step / options.steps)
             adam.zero_grad()
             loss.backward()
             adam.step()
@@ -114,13 +120,20 @@ class Fit:
             task.update(step + 1, self._preview)
         return losses
 
-    def _loss(self, target: Target) -> Float[Tensor, ""]:
+    def _loss(self, target: Target, progress: float) -> Float[Tensor, ""]:
+        """How badly a picture is met, after this share of the steps."""
+        options = self._options
         drawn = self._draw(self._parameters.gaussians(), target)
-        image = self._as_taken(drawn, target)
-        loss = photometric_loss(image, target.image, target.weights)
-        if target.depth is not None and self._options.depth_weight > 0:
-            loss = loss + self._options.depth_weight * depth_loss(drawn.depth[0], target.depth)
-        return loss
+        image, weights = self._as_taken(drawn, target), target.weights
+        if progress >= options.robust_after:
+            weights = inlier_weights(image, target.image, weights)
+        loss = photometric_loss(image, target.image, weights)
+        if target.depth is not None and options.depth_weight > 0:
+            loss = loss + options.depth_weight * depth_loss(drawn.depth[0], target.depth)
+        if self._distance is not None:
+            term = perceptual_loss(self._distance, image, target.image, weights)
+            loss = loss + options.perceptual_weight * term
+        return loss * annealed_weight(target.distance, options.annealing, progress)
 
     def _draw(self, gaussians: Gaussians, target: Target) -> Rasterized:
         pose = self.poses.pose(target.view)[None]

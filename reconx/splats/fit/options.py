@@ -1,6 +1,7 @@
 """What a user can choose about a fit."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ...checks import check_choice, check_range
 from ..colours import ADAPTED
@@ -61,6 +62,16 @@ class FitOptions:
     """Whether `refine_poses` goes for the cameras of generated frames too."""
     adapt_colours: str = "none"
     """Which pictures get a colour map of their own, see `ADAPTED`."""
+    robust_after: float = 1.0
+    """Share of the steps after which pixels that contradict the other pictures are left out, in
+    photos too; 1 leaves out none."""
+    annealing: float = 0.0
+    """How much less frames far from any photo count in the end, see `annealed_weight`."""
+    perceptual_weight: float = 0.0
+    """Weight of the perceptual term; 0 leaves it out."""
+    lpips: Path | None = None
+    """File or folder with the weights of LPIPS; None: a term without weights stands in."""
+    perceptual_kind: str = "gradients"
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -69,4 +80,7 @@ class FitOptions:
         check_range("sh_degree", self.sh_degree, 0, 3)
         check_range("coarse_share", self.coarse_share, 0, 1)
         check_range("depth_weight", self.depth_weight, 0)
+        check_range("robust_after", self.robust_after, 0, 1)
+        check_range("annealing", self.annealing, 0)
+        check_range("perceptual_weight", self.perceptual_weight, 0)
         check_choice("adapt_colours", self.adapt_colours, ADAPTED)

@@ -1,0 +1,1 @@
+"""Losses that compare how pictures look, not pixel by pixel."""
