@@ -163,7 +163,7 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
     from .export.splat_files import parse_formats
     from .photos.loading import PhotoOptions
     from .pipeline import ReconstructOptions, reconstruct
-    from .results import prepare_output, save_reconstruction
+    from .results import CHECKPOINT, prepare_output, save_reconstruction
     from .trajectory.options import MoveOptions
 
     options = ReconstructOptions.of_quality(
@@ -185,11 +185,25 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
     )
     formats = parse_formats(parsed.format)
     prepare_output(parsed.output, overwrite=parsed.overwrite)
-    progress = TerminalProgress()
-    result = reconstruct(parsed.photos, options=options, progress=progress)
+    progress, checkpoint = TerminalProgress(), parsed.output / CHECKPOINT
+    if parsed.overwrite:
+        checkpoint.unlink(missing_ok=True)
+    try:
+        result = reconstruct(
+            parsed.photos, options=options, progress=progress, checkpoint=checkpoint
+        )
+    except KeyboardInterrupt:
+        if checkpoint.exists():
+            sys.stderr.write(
+                "reconx: interrupted; the same command, without --overwrite, goes on with the fit "
+                f"of '{checkpoint}'.\n"
+            )
+            return 130
+        raise
     save_reconstruction(
         result, parsed.output, overwrite=parsed.overwrite, formats=formats, progress=progress
     )
+    checkpoint.unlink(missing_ok=True)
     sys.stdout.write(f"Look at {parsed.output / 'overview.png'} first.\n")
     return 0
 

@@ -163,6 +163,7 @@ def reconstruct(
     *,
     options: ReconstructOptions | None = None,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> Reconstruction:
     """Turn two or more photos of a place into Gaussians.
 
@@ -170,6 +171,7 @@ def reconstruct(
         photos: Files and folders, or photos already loaded.
         options: See `ReconstructOptions.of_quality`.
         progress: Who is told.
+        checkpoint: File in which the fit keeps its state, and from which it goes on; it stays.
 
     Returns:
         Gaussians, scene, path and frames, with what each stage cost.
@@ -208,6 +210,7 @@ def reconstruct(
             device=options.device,
             seed=options.seed,
             progress=progress,
+            checkpoint=checkpoint,
         )
     return Reconstruction(
         scene=fit.scene, path=path, views=views, fit=fit, options=options, usage=usage

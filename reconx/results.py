@@ -31,6 +31,8 @@ from .render.gaussians import render_gaussians
 from .saving import write_nerfstudio
 from .types import NextPhoto, Overlap, Sim3
 
+CHECKPOINT = "fit.checkpoint"
+"""File in the output folder from which an interrupted fit goes on; a result replaces it."""
 FPS = 24.0
 """Frames per second of the video."""
 _SPLATS = "splats"
@@ -48,7 +50,7 @@ def prepare_output(folder: Path, *, overwrite: bool) -> None:
         raise MissingDependency(
             f"Writing video.mp4 needs av. Run: {install_command('pip install av')}"
         )
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+    if folder.is_dir() and not overwrite and {it.name for it in folder.iterdir()} - {CHECKPOINT}:
         raise InputError(
             f"Output '{folder}' already holds files. Choose another folder, or add --overwrite."
         )

@@ -11,6 +11,7 @@ from ..render.rasterizers.registry import choose_rasterizer
 from ..render.trial import TRIAL_GAUSSIANS, TRIAL_PIXELS, prepare_rasterizer
 from ..types import Scene, Views
 from .fit import FitOptions
+from .fit.memory import estimate_megabytes, keep_memory
 
 _STEP = 5e-3
 """Seconds per step, whatever its size."""
@@ -21,8 +22,6 @@ _PLACED = 3e-6
 _DRAWN_GAUSSIAN, _DRAWN_PIXEL = 1.0e-6, 0.2e-6
 """Seconds of one core for drawing with numba and its gradients; others are alike but for a factor,
 which the trial finds."""
-_GAUSSIAN_BYTES, _COEFFICIENT_BYTES, _PIXEL_BYTES, _STORED_BYTES = 600, 90, 300, 25
-"""Per Gaussian, per further coefficient of it, per pixel of the largest picture and of all."""
 
 
 def estimate_fit(
@@ -41,6 +40,7 @@ def estimate_fit(
         device: As for the fit.
         progress: Told while the rasterizer is tried out, see `prepare_rasterizer`.
     """
+    options = keep_memory(scene, views, options)
     rasterizer = choose_rasterizer(options.rasterizer, device)
     trial = prepare_rasterizer(rasterizer, device, progress)
     slowness = trial / (TRIAL_GAUSSIANS * _DRAWN_GAUSSIAN + TRIAL_PIXELS * _DRAWN_PIXEL)
@@ -57,9 +57,7 @@ def estimate_fit(
     step = _STEP + draw
     if torch.device(device).type == "cpu":
         step += gaussians * (_GAUSSIAN + extra * _COEFFICIENT) + drawn * _PIXEL
-    stored = sum(count * size for count, size in zip(pictures, pixels, strict=True))
-    memory = gaussians * (_GAUSSIAN_BYTES + extra * _COEFFICIENT_BYTES)
-    memory += max(pixels) * _PIXEL_BYTES + stored * _STORED_BYTES
+    megabytes = estimate_megabytes(scene, views, options)
     # In the end every picture is drawn once more, without gradients.
     around = scene.valid.numel() * _PLACED + sum(pictures) * draw / 3
-    return CostEstimate(seconds=options.steps * step + around, megabytes=memory / 1e6)
+    return CostEstimate(seconds=options.steps * step + around, megabytes=megabytes)

@@ -1,12 +1,15 @@
 """The loop of a fit: draw a picture, compare, step."""
 
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import cycle
+from itertools import cycle, islice
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ExponentialLR
 
 from ...errors import InputError
 from ...ops.metrics import psnr
@@ -21,14 +24,21 @@ from ..losses import depth_loss, photometric_loss
 from ..perceptual.loss import Distance, make_distance, perceptual_loss
 from ..placing import place_gaussians, view_depths
 from ..poses import PoseRefinement
+from ..relocation import choose_sources, offset_noise
 from ..robust import inlier_weights
 from ..sway import sway_around
 from ..targets import Target, captured_targets, generated_targets
+from .checkpoint import FitCheckpoint
 from .options import FitOptions
 from .order import halved, in_turn
 from .parameters import GaussianParameters
 
 logger = logging.getLogger("reconx")
+
+RELOCATE_EVERY = 50
+"""Steps from one relocation to the next."""
+RELOCATE_FROM, RELOCATE_UNTIL = 0.1, 0.8
+"""Shares of the steps between which Gaussians are relocated; the last ones settle them."""
 
 
 class Fit:
@@ -84,10 +94,37 @@ class Fit:
         sway = sway_around(scene).to(device)
         self._sway = cycle(sway[index] for index in range(len(sway)))
 
-    def run(self, seed: int, task: Task) -> list[float]:
-        """Take all steps; returns the loss of each."""
-        options = self._options
-        rates = options.learning_rates
+    def run(self, seed: int, task: Task, checkpoint: FitCheckpoint | None = None) -> list[float]:
+        """Take all steps, those that a checkpoint has already taken excepted.
+
+        Returns:
+            The loss of each step.
+        """
+        adam = self._make_optimizer()
+        decay = self._options.learning_rates.decay ** (1 / self._options.steps)
+        schedule = ExponentialLR(adam, decay)
+        losses: list[float] = []
+        if checkpoint is not None and (state := checkpoint.read()) is not None:
+            losses = self._restore(state, adam, schedule)
+        pictures = self._pictures(seed)
+        for _ in losses:
+            next(pictures)
+        for step in range(len(losses), self._options.steps):
+            losses.append(self._step(next(pictures), step, adam, seed))
+            schedule.step()
+            if checkpoint is not None and checkpoint.due:
+                checkpoint.write(self._state(losses, adam, schedule))
+            try:
+                task.update(step + 1, self._preview)
+            except BaseException:
+                # Stopped between two steps, where all parts of the state belong together.
+                if checkpoint is not None:
+                    checkpoint.write(self._state(losses, adam, schedule))
+                raise
+        return losses
+
+    def _make_optimizer(self) -> torch.optim.Adam:
+        options, rates = self._options, self._options.learning_rates
         groups = self._parameters.groups(rates)
         # The fused kernel rounds a tensor's last entries in another way: a picture's correction
         # would depend on how many pictures there are.
@@ -96,29 +133,56 @@ class Fit:
         if options.adapt_colours != "none":
             corrections = {"params": [self._colours.deltas], "lr": rates.adaptation}
             groups.append({**corrections, "fused": False})
-        adam = torch.optim.Adam(groups, eps=1e-15, fused=torch.device(self._device).type != "mps")
-        decay = rates.decay ** (1 / options.steps)
-        schedule = torch.optim.lr_scheduler.ExponentialLR(adam, decay)
+        return torch.optim.Adam(groups, eps=1e-15, fused=torch.device(self._device).type != "mps")
+
+    def _pictures(self, seed: int) -> Iterator[Target]:
+        """What each step trains on: small pictures first."""
         generator = torch.Generator().manual_seed(seed)
-        coarse_steps = round(options.steps * options.coarse_share)
-        order = in_turn(halved(self._captured), halved(self._generated), generator)
-        losses = []
-        for step in range(options.steps):
-            if step == coarse_steps:
-                order = in_turn(self._captured, self._generated, generator)
-            loss = self._loss(next(order), step / options.steps)
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-            schedule.step()
-            losses.append(float(loss.detach()))
-            if losses[-1] != losses[-1]:
-                raise InputError(
-                    f"The fit diverged at step {step + 1}: its loss is not a number. Lower the "
-                    "learning rates, or check the scene's points and photos for NaN."
-                )
-            task.update(step + 1, self._preview)
-        return losses
+        coarse_steps = round(self._options.steps * self._options.coarse_share)
+        small = in_turn(halved(self._captured), halved(self._generated), generator)
+        yield from islice(small, coarse_steps)
+        yield from in_turn(self._captured, self._generated, generator)
+
+    def _step(self, target: Target, step: int, adam: torch.optim.Adam, seed: int) -> float:
+        """One step of gradient descent; returns the loss before it."""
+        loss = self._loss(target, step / self._options.steps)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        if self._options.relocate:
+            self._relocate(adam, step, seed)
+        value = float(loss.detach())
+        if value != value:
+            raise InputError(
+                f"The fit diverged at step {step + 1}: its loss is not a number. Lower the "
+                "learning rates, or check the scene's points and photos for NaN."
+            )
+        return value
+
+    def _state(
+        self, losses: list[float], adam: torch.optim.Adam, schedule: ExponentialLR
+    ) -> dict[str, Any]:
+        """All that the remaining steps depend on."""
+        return {
+            "step": len(losses),
+            "losses": losses,
+            "gaussians": self._parameters.state_dict(),
+            "poses": self.poses.state_dict(),
+            "colours": self._colours.state_dict(),
+            "adam": adam.state_dict(),
+            "schedule": schedule.state_dict(),
+        }
+
+    def _restore(
+        self, state: Mapping[str, Any], adam: torch.optim.Adam, schedule: ExponentialLR
+    ) -> list[float]:
+        """Take over what `_state` gave; returns the losses so far."""
+        self._parameters.load_state_dict(state["gaussians"])
+        self.poses.load_state_dict(state["poses"])
+        self._colours.load_state_dict(state["colours"])
+        adam.load_state_dict(state["adam"])
+        schedule.load_state_dict(state["schedule"])
+        return list(state["losses"])
 
     def _loss(self, target: Target, progress: float) -> Float[Tensor, ""]:
         """How badly a picture is met, after this share of the steps."""
@@ -134,6 +198,21 @@ class Fit:
             term = perceptual_loss(self._distance, image, target.image, weights)
             loss = loss + options.perceptual_weight * term
         return loss * annealed_weight(target.distance, options.annealing, progress)
+
+    def _relocate(self, adam: torch.optim.Adam, step: int, seed: int) -> None:
+        """Shake transparent Gaussians; every so often put them beside ones that are seen."""
+        share = step / self._options.steps
+        generator = torch.Generator().manual_seed(hash((seed, step)) % 2**63)
+        opacities = self._parameters.logits.detach().sigmoid()
+        rate = adam.param_groups[0]["lr"]
+        self._parameters.shift(offset_noise(opacities, rate, generator))
+        if step % RELOCATE_EVERY or not RELOCATE_FROM <= share <= RELOCATE_UNTIL:
+            return
+        moved = self._parameters.relocate(*choose_sources(opacities, generator))
+        for parameter in self._parameters.parameters():
+            # What was learned of a Gaussian's slopes elsewhere says nothing of its new place.
+            for moment in ("exp_avg", "exp_avg_sq"):
+                adam.state[parameter][moment][moved] = 0
 
     def _draw(self, gaussians: Gaussians, target: Target) -> Rasterized:
         pose = self.poses.pose(target.view)[None]

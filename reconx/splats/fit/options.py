@@ -72,6 +72,11 @@ class FitOptions:
     lpips: Path | None = None
     """File or folder with the weights of LPIPS; None: a term without weights stands in."""
     perceptual_kind: str = "gradients"
+    max_memory_mb: float | None = None
+    """Memory that the fit may take beyond its input, 1e6 bytes; kept by fewer Gaussians. None: no
+    limit."""
+    relocate: bool = False
+    """Whether Gaussians that have become transparent are put elsewhere, see `relocation`."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -83,4 +88,6 @@ class FitOptions:
         check_range("robust_after", self.robust_after, 0, 1)
         check_range("annealing", self.annealing, 0)
         check_range("perceptual_weight", self.perceptual_weight, 0)
+        if self.max_memory_mb is not None:
+            check_range("max_memory_mb", self.max_memory_mb, 1)
         check_choice("adapt_colours", self.adapt_colours, ADAPTED)

@@ -3,10 +3,12 @@
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from ...ops.quaternion import quaternion_multiply, quaternion_to_matrix
 from ...types import Gaussians
+from ..relocation import share_among
 from .options import LearningRates
 
 
@@ -17,14 +19,19 @@ class GaussianParameters(nn.Module):
     scene make the fit equivariant to similarities.
     """
 
+    _means: Tensor
+    _quats: Tensor
+    _axes: Tensor
+
     def __init__(self, start: Gaussians, device: str) -> None:
         """Start at placed Gaussians."""
         super().__init__()
         count = len(start)
-        self._means = start.means.to(device)
-        self._quats = start.quats.to(device)
+        self.register_buffer("_means", start.means.to(device))
+        self.register_buffer("_quats", start.quats.to(device))
         # Column k: the Gaussian's k-th axis, one standard deviation long.
-        self._axes = quaternion_to_matrix(self._quats) * start.scales.to(device)[:, None]
+        axes = quaternion_to_matrix(self._quats) * start.scales.to(device)[:, None]
+        self.register_buffer("_axes", axes)
         self.offsets = nn.Parameter(torch.zeros(count, 3, device=device))
         self.turns = nn.Parameter(torch.zeros(count, 3, device=device))
         self.log_scales = nn.Parameter(start.scales.log().to(device))
@@ -55,3 +62,34 @@ class GaussianParameters(nn.Module):
             opacities=self.logits.sigmoid(),
             sh=torch.cat([self.sh_constant, self.sh_rest], dim=1),
         )
+
+    @torch.no_grad()
+    def relocate(
+        self, dead: Int[Tensor, " dead"], sources: Int[Tensor, " dead"]
+    ) -> Int[Tensor, " moved"]:
+        """Put each dead Gaussian beside its source, and share the source's looks among them.
+
+        Returns:
+            Which Gaussians changed.
+        """
+        dead, sources = dead.to(self.logits.device), sources.to(self.logits.device)
+        now = self.gaussians()
+        copies = torch.bincount(sources, minlength=len(self.logits)) + 1
+        moved = torch.cat([dead, sources.unique()])
+        origin = torch.cat([sources, sources.unique()])
+        opacities, scales = share_among(now.opacities[origin], now.scales[origin], copies[origin])
+        self._means[moved] = now.means[origin]
+        self._quats[moved] = nn.functional.normalize(now.quats[origin], dim=-1)
+        self._axes[moved] = quaternion_to_matrix(self._quats[moved]) * scales[:, None]
+        self.offsets[moved] = 0
+        self.turns[moved] = 0
+        self.log_scales[moved] = scales.log()
+        self.logits[moved] = opacities.logit()
+        self.sh_constant[moved] = self.sh_constant[origin]
+        self.sh_rest[moved] = self.sh_rest[origin]
+        return moved
+
+    @torch.no_grad()
+    def shift(self, steps: Float[Tensor, "n 3"]) -> None:
+        """Move means by steps in their own axes and standard deviations."""
+        self.offsets += steps

@@ -1,13 +1,16 @@
 """The one call that fits a scene."""
 
 import logging
+from pathlib import Path
 
 from ...progress import Progress, SilentProgress, measure_usage
 from ...render.rasterizers.registry import choose_rasterizer, make_rasterizer
 from ...render.threads import one_torch_thread
 from ...render.trial import prepare_rasterizer
 from ...types import FitResult, Scene, Views
+from .checkpoint import FitCheckpoint, describe_fit
 from .loop import Fit
+from .memory import keep_memory
 from .options import FitOptions
 from .result import make_report, refined_scene, refined_views
 
@@ -22,6 +25,7 @@ def fit_gaussians(
     device: str = "cpu",
     seed: int = 0,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> FitResult:
     """Place Gaussians on a scene's pointmaps and fit them to its photos and generated views.
 
@@ -35,22 +39,29 @@ def fit_gaussians(
         seed: Seeds the order of the pictures.
         progress: Told after every step, with a preview whose camera sways around the scene from
             one call to the next; may raise to stop.
+        checkpoint: File in which the fit's state is kept, about every twenty seconds and when it is
+            stopped; if it exists, the fit goes on from there, to the same bytes. It stays.
 
     Raises:
         InputError: If an option is out of range, the rasterizer is unknown, the scene holds no
-            points, or the fit diverges.
+            points, the fit diverges, or the checkpoint is damaged or another fit's.
         MissingDependency: If the rasterizer's packages are absent.
     """
     options = options or FitOptions()
     progress = progress or SilentProgress()
     if options.train_on_generated and views is None:
         logger.info("Generated frames shall train, but none were given: photos train alone.")
+    options = keep_memory(scene, views, options)
     rasterizer = choose_rasterizer(options.rasterizer, device)
     prepare_rasterizer(rasterizer, device, progress)
     draw = make_rasterizer(rasterizer, device)
     with measure_usage() as usage, one_torch_thread(device):
         fit = Fit(scene, views, options, draw, device, progress)
-        losses = fit.run(seed, progress.start("Fitting Gaussians", options.steps))
+        kept = None
+        if checkpoint is not None:
+            facts = describe_fit(options, seed, device, rasterizer, scene=scene, views=views)
+            kept = FitCheckpoint(checkpoint, facts)
+        losses = fit.run(seed, progress.start("Fitting Gaussians", options.steps), kept)
         quality = fit.judge(progress)
     gaussians, poses = fit.gaussians(), fit.poses.poses()
     costs = {
