@@ -40,6 +40,7 @@ PHOTOS: Mapping[str, Options] = {
     "robust masks": {"robust_after": 0.3},
     "perceptual: gradients": {"perceptual_weight": 0.5, "perceptual_kind": "gradients"},
     "perceptual: structure": {"perceptual_weight": 0.1, "perceptual_kind": "structure"},
+    "relocation": {"relocate": True},
 }
 """Options that photos alone can tell apart."""
 FRAMES: Mapping[str, Options] = {

@@ -7,6 +7,7 @@ from torch import Tensor
 from ..reconx.export.comparison import compare_pictures
 from ..reconx.export.depth_frames import draw_depth_frames
 from ..reconx.render.rasterizers.registry import RASTERIZERS
+from ..reconx.splats.colours import ADAPTED
 from ..reconx.splats.estimate import estimate_fit
 from ..reconx.splats.film import film_gaussians
 from ..reconx.splats.fit import FitOptions, fit_gaussians
@@ -40,6 +41,7 @@ class FitGaussians(io.ComfyNode):
                     optional=True,
                     tooltip="Frames along a path; they train only with train_on_generated.",
                 ),
+                *_further_fit_inputs(),
             ],
             outputs=[
                 io.Splat.Output("splat", tooltip="In world units, upright in Preview Splat."),
@@ -139,6 +141,50 @@ def _fit_inputs() -> list[io.Input]:
             tooltip=(
                 "Who draws the Gaussians. auto: the fastest here. "
                 + " ".join(f"{name}: {spec.summary}" for name, spec in RASTERIZERS.items())
+            ),
+        ),
+    ]
+
+
+def _further_fit_inputs() -> list[io.Input]:
+    """Fields of `FitOptions` that came later: optional, behind what saved workflows hold."""
+    defaults = FitOptions()
+    return [
+        io.Combo.Input(
+            "adapt_colours",
+            options=list(ADAPTED),
+            default=defaults.adapt_colours,
+            optional=True,
+            advanced=True,
+            tooltip=(
+                "Pictures that get a colour map of their own, where exposure or white balance "
+                "changes: none, generated frames, or all but the first photo."
+            ),
+        ),
+        io.Float.Input(
+            "robust_after",
+            default=defaults.robust_after,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            advanced=True,
+            tooltip=(
+                "Share of the steps after which regions that contradict the other pictures are "
+                "left out: people, cars. 0.3 where things moved; 1 leaves out nothing."
+            ),
+        ),
+        io.Int.Input(
+            "max_memory_mb",
+            default=defaults.max_memory_mb,
+            min=0,
+            max=1_000_000,
+            step=100,
+            optional=True,
+            advanced=True,
+            tooltip=(
+                "Memory in MB that the fit may take beyond its input; kept by fewer Gaussians. 0: "
+                "no limit."
             ),
         ),
     ]

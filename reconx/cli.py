@@ -16,6 +16,7 @@ from .errors import InputError, ReconXError
 from .progress import TerminalProgress
 
 if TYPE_CHECKING:
+    from .splats.fit import FitOptions
     from .video.model_options import ModelOptions
 
 
@@ -80,6 +81,7 @@ def _make_parser() -> argparse.ArgumentParser:
     reconstruct.add_argument(
         "--format", default="ply", help="of the splats: ply, spz, splat, or several with commas"
     )
+    _add_fit(reconstruct)
     _add_common(reconstruct)
 
     evaluate = commands.add_parser(
@@ -143,6 +145,21 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--colours", default="none", help="pictures that get a colour map: none, generated, all"
+    )
+    parser.add_argument(
+        "--robust", action="store_true", help="leave out what moved from photo to photo"
+    )
+    parser.add_argument(
+        "--lpips", type=Path, help="file or folder of LPIPS weights; adds the perceptual term"
+    )
+    parser.add_argument(
+        "--max-memory-mb", type=int, default=0, help="memory of the fit; kept by fewer Gaussians"
+    )
+
+
 def _add_common(parser: argparse.ArgumentParser, *, overwrites: bool = True) -> None:
     parser.add_argument("--estimator", default="stereo", help="who finds the geometry")
     parser.add_argument("--checkpoint", type=Path, help="file of the estimator's weights")
@@ -180,6 +197,7 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         photos=PhotoOptions(
             focal_px=parsed.focal_px, fov_degrees=parsed.fov_degrees, masks=parsed.masks
         ),
+        fit=_fit_options(parsed),
         device=parsed.device,
         seed=parsed.seed,
     )
@@ -206,6 +224,19 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
     checkpoint.unlink(missing_ok=True)
     sys.stdout.write(f"Look at {parsed.output / 'overview.png'} first.\n")
     return 0
+
+
+def _fit_options(parsed: argparse.Namespace) -> "FitOptions":
+    from .splats.fit import ROBUST_AFTER, FitOptions
+    from .splats.perceptual.weights import LPIPS_WEIGHT
+
+    return FitOptions(
+        adapt_colours=parsed.colours,
+        robust_after=ROBUST_AFTER if parsed.robust else 1.0,
+        lpips=parsed.lpips,
+        perceptual_weight=0.0 if parsed.lpips is None else LPIPS_WEIGHT,
+        max_memory_mb=parsed.max_memory_mb,
+    )
 
 
 def _model_options(parsed: argparse.Namespace) -> "ModelOptions | None":

@@ -86,6 +86,7 @@ class ReconstructOptions:
         backbone: str = "warp",
         model: ModelOptions | None = None,
         photos: PhotoOptions | None = None,
+        fit: FitOptions | None = None,
         device: str = "cpu",
         seed: int = 0,
     ) -> "ReconstructOptions":
@@ -103,6 +104,7 @@ class ReconstructOptions:
             backbone: Registered video backbone.
             model: Its weights, for a backbone that has some.
             photos: How photos are loaded; its `max_size` gives way to the quality's.
+            fit: How Gaussians are fitted; its steps and budget give way to the quality's.
             device: Torch device.
             seed: Seeds every random choice.
 
@@ -126,7 +128,8 @@ class ReconstructOptions:
             ),
             backbone=backbone,
             model=model,
-            fit=FitOptions(
+            fit=replace(
+                fit or FitOptions(),
                 steps=preset["steps"] if steps is None else steps,
                 max_gaussians=preset["gaussians"],
             ),

@@ -128,6 +128,28 @@ def test_an_output_that_exists(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (output / "mine.txt").read_text(encoding="utf-8") == "keep"
 
 
+def test_an_interrupted_fit_says_that_it_can_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    seen: list[bool] = []
+
+    def interrupted(*_: object, checkpoint: Path, **__: object) -> None:
+        seen.append(checkpoint.exists())
+        checkpoint.parent.mkdir(exist_ok=True)
+        checkpoint.write_bytes(b"state")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reconx.pipeline.reconstruct", interrupted)
+    command = ["reconstruct", str(LEFT), str(MIDDLE), "--output", str(output), *QUICK]
+    assert main(command) == 130
+    assert "the same command, without --overwrite, goes on with the fit" in capsys.readouterr().err
+    # A folder that holds nothing but the state of a fit is no earlier result.
+    assert main(command) == 130
+    assert main([*command, "--overwrite"]) == 130
+    assert seen == [False, True, False]
+
+
 def test_an_output_that_cannot_be_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,23 +13,24 @@ OPTIONS = FitOptions(steps=1, max_gaussians=6000)
 def test_fewer_gaussians_keep_the_limit_and_it_is_said(
     plane_scene: Scene, caplog: pytest.LogCaptureFixture
 ):
-    limit = estimate_megabytes(plane_scene, None, OPTIONS) - 1.2
+    needed = estimate_megabytes(plane_scene, None, OPTIONS)
+    limit = round(needed - 1.2)
     with caplog.at_level("INFO", logger="reconx"):
         result = fit_gaussians(plane_scene, options=replace(OPTIONS, max_memory_mb=limit))
-    # 600 bytes each: 1.2 MB are 2000 Gaussians.
-    assert "4000 Gaussians instead of 6000, to stay within" in caplog.text
-    assert len(result.gaussians) <= 4000
+    expected = 6000 - (needed - limit) * 1e6 / 600  # bytes each
+    assert f"{int(expected)} Gaussians instead of 6000, to stay within {limit} MB" in caplog.text
+    assert len(result.gaussians) <= expected
 
 
 def test_a_limit_that_is_met_changes_nothing(plane_scene: Scene, caplog: pytest.LogCaptureFixture):
-    options = replace(OPTIONS, max_memory_mb=1e4)
+    options = replace(OPTIONS, max_memory_mb=10_000)
     with caplog.at_level("INFO", logger="reconx"):
         assert keep_memory(plane_scene, None, options) is options
     assert not caplog.text
 
 
 def test_harmonics_cost_gaussians(plane_scene: Scene):
-    options = replace(OPTIONS, max_memory_mb=6.0)
+    options = replace(OPTIONS, max_memory_mb=6)
     plain = keep_memory(plane_scene, None, options).max_gaussians
     shiny = keep_memory(plane_scene, None, replace(options, sh_degree=3)).max_gaussians
     assert shiny < 0.4 * plain
@@ -37,4 +38,4 @@ def test_harmonics_cost_gaussians(plane_scene: Scene):
 
 def test_a_limit_below_the_pictures_is_refused(plane_scene: Scene):
     with pytest.raises(InputError, match="max_memory_mb is 2; expected at least 3 for these"):
-        keep_memory(plane_scene, None, replace(OPTIONS, max_memory_mb=2.0))
+        keep_memory(plane_scene, None, replace(OPTIONS, max_memory_mb=2))

@@ -30,18 +30,18 @@ def keep_memory(scene: Scene, views: Views | None, options: FitOptions) -> FitOp
     """
     limit = options.max_memory_mb
     needed = estimate_megabytes(scene, views, options)
-    if limit is None or needed <= limit:
+    if not limit or needed <= limit:
         return options
     left = 1e6 * limit - _picture_bytes(scene, views, options)
     budget = int(left / _per_gaussian(options))
     if budget < FEWEST:
         least = needed - (options.max_gaussians - FEWEST) * _per_gaussian(options) / 1e6
         raise InputError(
-            f"max_memory_mb is {limit:g}; expected at least {max(least, 1):.0f} for these pictures "
+            f"max_memory_mb is {limit}; expected at least {max(least, 1):.0f} for these pictures "
             f"and {FEWEST} Gaussians. Give more memory, or smaller photos."
         )
     logger.info(
-        "%d Gaussians instead of %d, to stay within %g MB (%.0f MB needed).",
+        "%d Gaussians instead of %d, to stay within %d MB (%.0f MB needed).",
         budget,
         options.max_gaussians,
         limit,

@@ -6,6 +6,9 @@ from pathlib import Path
 from ...checks import check_choice, check_range
 from ..colours import ADAPTED
 
+ROBUST_AFTER = 0.3
+"""Share of the steps after which errors tell what moved."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningRates:
@@ -72,8 +75,8 @@ class FitOptions:
     lpips: Path | None = None
     """File or folder with the weights of LPIPS; None: a term without weights stands in."""
     perceptual_kind: str = "gradients"
-    max_memory_mb: float | None = None
-    """Memory that the fit may take beyond its input, 1e6 bytes; kept by fewer Gaussians. None: no
+    max_memory_mb: int = 0
+    """Memory that the fit may take beyond its input, 1e6 bytes; kept by fewer Gaussians. 0: no
     limit."""
     relocate: bool = False
     """Whether Gaussians that have become transparent are put elsewhere, see `relocation`."""
@@ -88,6 +91,5 @@ class FitOptions:
         check_range("robust_after", self.robust_after, 0, 1)
         check_range("annealing", self.annealing, 0)
         check_range("perceptual_weight", self.perceptual_weight, 0)
-        if self.max_memory_mb is not None:
-            check_range("max_memory_mb", self.max_memory_mb, 1)
+        check_range("max_memory_mb", self.max_memory_mb, 0)
         check_choice("adapt_colours", self.adapt_colours, ADAPTED)

@@ -26,6 +26,9 @@ SOURCE = (
 )
 """Where people get the parts."""
 
+LPIPS_WEIGHT = 0.5
+"""Of the term in the loss (ReconX, eq. 14)."""
+
 _SUFFIXES = (".pth", ".pt", ".safetensors")
 _TRUNK = re.compile(r"(?:features|net\.slice\d)\.(\d+)\.(weight|bias)")
 _HEAD = re.compile(r"lin(\d)\.model\.\d\.weight")
