@@ -70,7 +70,7 @@ def score(
     options = replace(base, **changes)
     fit = fit_gaussians(scene.scene, scene.views.get(kind), options=options, seed=seed)
     seconds = time.process_time() - began
-    row = score_gaussians("fit", "", fit.gaussians, scene.targets)
+    row = score_gaussians("fit", "", fit.gaussians, scene.targets, background=fit.background)
     measures = {name: round(row.mean(name), 4) for name in ("psnr", "ssim", "psnr_covered")}
     return measures | {"processor_seconds": round(seconds, 2)}
 

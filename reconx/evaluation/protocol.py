@@ -19,9 +19,10 @@ from ..ops.sim3 import apply_sim3_to_cameras, fit_sim3_to_cameras
 from ..photos.decoding import decode_photo
 from ..pipeline import Reconstruction, ReconstructOptions, reconstruct
 from ..progress import Progress, SilentProgress
+from ..splats.background import place_background
 from ..splats.fit import fit_gaussians
 from ..splats.placing import place_gaussians
-from ..types import Cameras, Sim3
+from ..types import Cameras, FitResult, Gaussians, Sim3
 from .scores import CameraErrors, DepthErrors, Evaluation, Row
 from .targets import Target, score_gaussians, score_nearest, score_points
 
@@ -159,15 +160,23 @@ def _score_rows(
     placed = place_gaussians(
         scene, max_gaussians=options.fit.max_gaussians, sh_degree=options.fit.sh_degree
     )
+    meaning, background = "Gaussians as placed, before the fit", 0
+    if options.fit.background:
+        behind = place_background(scene)
+        placed, background = Gaussians.concatenate([placed, behind]), len(behind)
     names = {True: "generated", False: "captured"}
     meanings = {
         True: f"fit on captured photos and frames of '{options.backbone}'",
         False: "fit on captured photos only",
     }
     return (
-        score_gaussians(names[default], meanings[default], result.gaussians, targets),
-        score_gaussians(names[not default], meanings[not default], other.gaussians, targets),
-        score_gaussians("unfitted", "Gaussians as placed, before the fit", placed, targets),
+        _score_fit(names[default], meanings[default], result.fit, targets),
+        _score_fit(names[not default], meanings[not default], other, targets),
+        score_gaussians("unfitted", meaning, placed, targets, background=background),
         score_points(result, targets),
         score_nearest(result, targets),
     )
+
+
+def _score_fit(name: str, meaning: str, fit: FitResult, targets: Sequence[Target]) -> Row:
+    return score_gaussians(name, meaning, fit.gaussians, targets, background=fit.background)

@@ -22,7 +22,7 @@ class TargetScore:
     ssim: float
     """Mean over all pixels."""
     covered: float
-    """Share of pixels that the row shows anything in."""
+    """Share of pixels in which the row shows a surface, not only the guess behind all."""
     psnr_covered: float
     """dB over those pixels."""
     psnr_unrefined: float

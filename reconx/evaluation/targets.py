@@ -37,6 +37,7 @@ def score_gaussians(
     gaussians: Gaussians,
     targets: Sequence[Target],
     *,
+    background: int = 0,
     refine: bool = True,
 ) -> Row:
     """Score Gaussians in the scene's frame.
@@ -46,11 +47,17 @@ def score_gaussians(
         meaning: One line for people.
         gaussians: In the scene's frame.
         targets: What they should show.
+        background: How many of the Gaussians, the last ones, are a guess: they are shown, but
+            cover nothing, and no camera is brought to where they say.
         refine: Bring each camera to where its photo says it is; not where cameras are given.
     """
+    surfaces = next(gaussians.split(len(gaussians) - background))
 
     def render(cameras: Cameras) -> Rasterized:
-        return render_gaussians(gaussians, cameras)
+        drawn = render_gaussians(gaussians, cameras)
+        if not background:
+            return drawn
+        return drawn._replace(alpha=render_gaussians(surfaces, cameras).alpha)
 
     def show(target: Target, camera: Cameras) -> tuple[Tensor, Tensor]:
         drawn = render(camera)

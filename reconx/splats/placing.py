@@ -4,6 +4,7 @@ Owns the way from a `Scene` to unfitted `Gaussians`; moving them is the fit's pa
 """
 
 import logging
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -85,14 +86,9 @@ def place_gaussians(
         _gaussians_of_blocks(scene, colours, wanted, blocks)
         for blocks in _choose_blocks(scene, colours, wanted, max_gaussians, task)
     ]
-    sh = torch.cat([part.sh for part in parts])
-    return Gaussians(
-        means=torch.cat([part.means for part in parts]),
-        quats=torch.cat([part.quats for part in parts]),
-        scales=torch.cat([part.scales for part in parts]),
-        opacities=torch.cat([part.opacities for part in parts]),
-        sh=functional.pad(sh, (0, 0, 0, (sh_degree + 1) ** 2 - 1)),
-    )
+    gaussians = Gaussians.concatenate(parts)
+    more = (sh_degree + 1) ** 2 - 1
+    return replace(gaussians, sh=functional.pad(gaussians.sh, (0, 0, 0, more)))
 
 
 def view_depths(scene: Scene) -> Float[Tensor, "view h w"]:

@@ -1,12 +1,13 @@
 """A scene as 3D Gaussians, and what a fit returns."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from ..checks import check_shape
 from ..errors import InputError
@@ -51,6 +52,19 @@ class Gaussians:
         """0 to 3."""
         return math.isqrt(self.sh.shape[1]) - 1
 
+    @staticmethod
+    def concatenate(parts: Sequence["Gaussians"]) -> "Gaussians":
+        """One set of Gaussians after the other, all with the harmonics of the richest."""
+        count = max(part.sh.shape[1] for part in parts)
+        sh = [functional.pad(part.sh, (0, 0, 0, count - part.sh.shape[1])) for part in parts]
+        return Gaussians(
+            means=torch.cat([part.means for part in parts]),
+            quats=torch.cat([part.quats for part in parts]),
+            scales=torch.cat([part.scales for part in parts]),
+            opacities=torch.cat([part.opacities for part in parts]),
+            sh=torch.cat(sh),
+        )
+
     def split(self, size: int) -> Iterator["Gaussians"]:
         """The same Gaussians in order, at most `size` at a time; memory is shared."""
         for start in range(0, len(self), size):
@@ -78,3 +92,10 @@ class FitResult:
     report: Mapping[str, object]
     """steps, loss, psnr per captured photo and mean over generated frames, seconds, peak memory,
     rasterizer."""
+    background: int = 0
+    """How many Gaussians, the last ones, are a blurred guess behind everything, not evidence."""
+
+    @property
+    def surfaces(self) -> Gaussians:
+        """The Gaussians without the background."""
+        return next(self.gaussians.split(len(self.gaussians) - self.background))

@@ -167,7 +167,10 @@ def evaluate_scene(
     ]
     meaning = f"fit on the context, cameras {options.cameras}"
     refine = options.cameras == "found"
-    return score_gaussians("fit", meaning, result.gaussians, targets, refine=refine)
+    background = result.fit.background
+    return score_gaussians(
+        "fit", meaning, result.gaussians, targets, background=background, refine=refine
+    )
 
 
 def _scored(photos: Photos, spec: DatasetSpec, size: int) -> Photos:

@@ -18,6 +18,7 @@ from ...render.gaussians import render_gaussians
 from ...render.rasterizers.base import Rasterized, Rasterizer
 from ...types import CONFIDENT, Gaussians, Scene, Views
 from ..annealing import annealed_weight
+from ..background import place_background
 from ..colours import ColourAdaptation, adapted_pictures
 from ..confidence import REFERENCE_CONFIDENCE
 from ..losses import depth_loss, photometric_loss
@@ -83,6 +84,7 @@ class Fit:
         )
         depths = view_depths(scene)[scene.valid]
         self._parameters = GaussianParameters(start, device)
+        self._background = place_background(scene).to(device) if options.background else None
         poses = scene.photo_cameras.camera_to_world
         if views is not None:
             poses = torch.cat([poses, views.cameras.camera_to_world])
@@ -184,10 +186,26 @@ class Fit:
         schedule.load_state_dict(state["schedule"])
         return list(state["losses"])
 
+    @property
+    def background(self) -> int:
+        """How many Gaussians belong to the background."""
+        return 0 if self._background is None else len(self._background)
+
+    def _all_gaussians(self) -> Gaussians:
+        """The fitted ones, differentiable, then the background.
+
+        The background stays as it was placed: photos see slivers of it, at the edges of things,
+        and would pay for errors there with its colours, which show where no photo looks.
+        """
+        fitted = self._parameters.gaussians()
+        if self._background is None:
+            return fitted
+        return Gaussians.concatenate([fitted, self._background])
+
     def _loss(self, target: Target, progress: float) -> Float[Tensor, ""]:
         """How badly a picture is met, after this share of the steps."""
         options = self._options
-        drawn = self._draw(self._parameters.gaussians(), target)
+        drawn = self._draw(self._all_gaussians(), target)
         image, weights = self._as_taken(drawn, target), target.weights
         if progress >= options.robust_after:
             weights = inlier_weights(image, target.image, weights)
@@ -228,7 +246,7 @@ class Fit:
         """PSNR in dB of every picture: the captured ones, then the generated ones."""
         targets = [*self._captured, *self._generated]
         task = progress.start("Judging the fit", len(targets))
-        gaussians = self._parameters.gaussians()
+        gaussians = self._all_gaussians()
         quality = []
         for index, target in enumerate(targets):
             picture = self._as_taken(self._draw(gaussians, target), target).clamp(0, 1)
@@ -238,14 +256,14 @@ class Fit:
 
     @torch.no_grad()
     def _preview(self) -> Float[Tensor, "height width 3"]:
-        gaussians, camera = self._parameters.gaussians(), next(self._sway)
+        gaussians, camera = self._all_gaussians(), next(self._sway)
         drawn = render_gaussians(gaussians, camera, rasterizer=self._rasterizer)
         return drawn.colour[0].clamp(0, 1).cpu()
 
     @torch.no_grad()
     def gaussians(self) -> Gaussians:
-        """The Gaussians as they stand now, on the CPU."""
-        gaussians = self._parameters.gaussians()
+        """The Gaussians as they stand now, on the CPU; the background comes last."""
+        gaussians = self._all_gaussians()
         return replace(gaussians, quats=nn.functional.normalize(gaussians.quats, dim=-1)).to("cpu")
 
 

@@ -80,6 +80,8 @@ class FitOptions:
     limit."""
     relocate: bool = False
     """Whether Gaussians that have become transparent are put elsewhere, see `relocation`."""
+    background: bool = True
+    """Whether a layer beside the budget, behind everything, shows where no photo measured."""
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -74,4 +74,5 @@ def fit_gaussians(
         scene=refined_scene(scene, poses),
         views=None if views is None else refined_views(views, len(scene.photos), poses),
         report=make_report(scene.photos.names, losses, quality, len(gaussians)) | costs,
+        background=fit.background,
     )
