@@ -158,7 +158,7 @@ def _further_fit_inputs() -> list[io.Input]:
             advanced=True,
             tooltip=(
                 "Pictures that get a colour map of their own, where exposure or white balance "
-                "changes: none, generated frames, or all but the first photo."
+                "changes: none, generated frames, or all. The splat gets the photos' mean colours."
             ),
         ),
         io.Float.Input(

@@ -147,7 +147,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--colours", default="none", help="pictures that get a colour map: none, generated, all"
+        "--colours", default="all", help="pictures that get a colour map: none, generated, all"
     )
     parser.add_argument(
         "--robust", action="store_true", help="leave out what moved from photo to photo"

@@ -66,6 +66,17 @@ def sh_to_colours(
     return (colours + 0.5).clamp_min(0)
 
 
+def map_sh(
+    sh: Float[Tensor, "n coeff 3"], colour_map: Float[Tensor, "3 4"]
+) -> Float[Tensor, "n coeff 3"]:
+    """Coefficients whose colours are an affine map of the given ones' (the offset comes last)."""
+    matrix, offset = colour_map[:, :3], colour_map[:, 3]
+    mapped = sh @ matrix.mT
+    # The basis adds to a medium grey, which is mapped too.
+    grey = colour_to_sh(0.5 * matrix.sum(1) + offset)
+    return torch.cat([mapped[:, :1] + grey, mapped[:, 1:]], dim=1)
+
+
 def rotate_sh(
     sh: Float[Tensor, "n coeff 3"], rotation: Float[Tensor, "3 3"]
 ) -> Float[Tensor, "n coeff 3"]:

@@ -13,7 +13,8 @@ class ColourAdaptation(nn.Module):
 
     Exposure and white balance drift from frame to frame; without maps, Gaussians take the mean of
     them all. Pictures that are not adapted hold the scene's colours where they are: photo 0 never
-    is, or the whole scene could darken while every picture brightens (the gauge).
+    is, or the whole scene could darken while every picture brightens (the gauge). In the end
+    `mean` leads from photo 0's colours, maybe the odd ones out, to what the photos have in common.
     """
 
     def __init__(self, adapts: Bool[Tensor, " view"], device: torch.device | str = "cpu") -> None:
@@ -45,6 +46,12 @@ class ColourAdaptation(nn.Module):
             return colour
         delta = self.deltas[view]
         return colour + colour @ delta[:, :3].mT + alpha[..., None] * delta[:, 3]
+
+    @torch.no_grad()
+    def mean(self, views: int) -> Float[Tensor, "3 4"]:
+        """The mean of the first pictures' maps: from the scene's colours to their common ones."""
+        identity = torch.eye(3, 4, device=self.deltas.device)
+        return identity + self.deltas[:views].mean(0)
 
 
 def adapted_pictures(who: str, photos: int, frames: int) -> Bool[Tensor, " view"]:

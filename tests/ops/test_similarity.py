@@ -3,7 +3,7 @@ import torch
 
 from reconx.errors import InputError
 from reconx.ops.se3 import se3_exp, so3_exp
-from reconx.ops.sh import colour_to_sh, rotate_sh, sh_to_colours
+from reconx.ops.sh import colour_to_sh, map_sh, rotate_sh, sh_to_colours
 from reconx.ops.sim3 import (
     apply_sim3_to_cameras,
     apply_sim3_to_gaussians,
@@ -99,3 +99,13 @@ def test_gaussians_keep_their_shape_in_proportion(similarity: Sim3) -> None:
     moved = apply_sim3_to_gaussians(similarity, gaussians)
     torch.testing.assert_close(moved.scales, gaussians.scales * similarity.scale)
     torch.testing.assert_close(moved.means[0], similarity.translation)
+
+
+def test_a_colour_map_acts_on_what_each_camera_sees() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sh = 0.05 * torch.randn(5, 9, 3, generator=generator)
+    means, centers = torch.rand(5, 3, generator=generator), torch.tensor([[0.0, 0.0, -3.0]])
+    colour_map = torch.tensor([[0.8, 0.1, 0.0, 0.02], [0.0, 0.9, 0.05, 0.0], [0.1, 0.0, 0.7, 0.1]])
+    before = sh_to_colours(sh, means, centers)
+    after = sh_to_colours(map_sh(sh, colour_map), means, centers)
+    torch.testing.assert_close(after, before @ colour_map[:, :3].mT + colour_map[:, 3])

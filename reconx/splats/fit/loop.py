@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from ...errors import InputError
 from ...ops.metrics import psnr
+from ...ops.sh import map_sh
 from ...progress import Progress, Task
 from ...render.gaussians import render_gaussians
 from ...render.rasterizers.base import Rasterized, Rasterizer
@@ -263,8 +264,15 @@ class Fit:
     @torch.no_grad()
     def gaussians(self) -> Gaussians:
         """The Gaussians as they stand now, on the CPU; the background comes last."""
-        gaussians = self._all_gaussians()
-        return replace(gaussians, quats=nn.functional.normalize(gaussians.quats, dim=-1)).to("cpu")
+        fitted = self._parameters.gaussians()
+        common = self._colours.mean(len(self._captured))
+        fitted = replace(
+            fitted,
+            quats=nn.functional.normalize(fitted.quats, dim=-1),
+            sh=map_sh(fitted.sh, common),
+        )
+        parts = [fitted] if self._background is None else [fitted, self._background]
+        return Gaussians.concatenate(parts).to("cpu")
 
 
 def _confidence(views: Views, *, trusted: bool) -> Float[Tensor, "frame height width"]:

@@ -46,7 +46,7 @@ class FitOptions:
     """Budget of Gaussians."""
     sh_degree: int = 0
     """Degree of view-dependent colour, 0 to 3; few photos do not tell shine from error."""
-    coarse_share: float = 0.4
+    coarse_share: float = 0.6
     """Share of the steps, the first ones, that work at half resolution."""
     train_on_generated: bool = False
     """Whether generated frames train, every other step; captured photos always do. Off:
@@ -63,7 +63,7 @@ class FitOptions:
     """Whether generated pixels count as far as they are trusted; off, each counts in full."""
     refine_generated_poses: bool = True
     """Whether `refine_poses` goes for the cameras of generated frames too."""
-    adapt_colours: str = "none"
+    adapt_colours: str = "all"
     """Which pictures get a colour map of their own, see `ADAPTED`."""
     robust_after: float = 1.0
     """Share of the steps after which pixels that contradict the other pictures are left out, in
