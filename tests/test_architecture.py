@@ -10,6 +10,7 @@ PACKAGE = ROOT / "reconx"
 LAYERS = {
     "errors": 0,
     "checks": 1,
+    "compilation": 1,
     "parts": 2,
     "progress": 1,
     "types": 2,

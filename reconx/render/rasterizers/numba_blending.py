@@ -15,8 +15,8 @@ import math
 import numpy as np
 from numba import prange
 
+from ...compilation import f4, inlined, parallel, serial
 from .compose import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
-from .numba_compile import f4, inlined, parallel, serial
 from .numba_projection import (
     BLUE,
     CONIC_XX,

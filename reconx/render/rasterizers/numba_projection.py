@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numba import prange
 
-from .numba_compile import f4, inlined, parallel
+from ...compilation import f4, inlined, parallel
 
 BLOCK = 512
 """Gaussians per parallel task; fixed, so that sums over blocks do not depend on the threads."""

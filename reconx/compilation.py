@@ -1,4 +1,4 @@
-"""How the kernels are compiled. Importing this loads numba, so only the numba backend does."""
+"""How CPU kernels are compiled. Importing this loads numba, so only files of kernels do."""
 
 import inspect
 import zlib
@@ -49,7 +49,14 @@ def _named(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function under a name that gives it cache files of its own.
 
     Cached code names the package that it was compiled in, which inside ComfyUI is a folder's path:
-    two programs that import this file under different names must not read each other's files.
+    two programs that import this file under different names must not read each other's files. It
+    also holds the values of constants, and numba looks only at the age of the kernel's own file,
+    not at that of the file which a constant was imported from.
     """
-    function.__qualname__ += f"-{zlib.crc32(__name__.encode()):08x}"
+    constants = [
+        (name, value)
+        for name, value in sorted(function.__globals__.items())
+        if isinstance(value, int | float | tuple | np.number) and not name.startswith("__")
+    ]
+    function.__qualname__ += f"-{zlib.crc32(repr((__name__, constants)).encode()):08x}"
     return function
