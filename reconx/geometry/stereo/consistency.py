@@ -9,13 +9,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...types import CONFIDENT
-from .matching_cost import MatchingCost
+from .matcher import Evidence
 
 MISS_LIMIT_PX = 1.5
 """A pixel that comes back from a source farther than this from itself is not confirmed."""
 DEPTH_LIMIT = 0.05
 """Nor is one whose relative depth differs by more: with little parallax pixels say little."""
 LEAST_CORRELATION = 0.25
+LEAST_MARGIN = -0.02
+"""A match that one a few pixels nearer or farther clearly beats is not the surface: it comes from
+neighbours that grew over blank walls, or along edges that lie on the epipolar line."""
 SUPPORT_RADIUS = 3
 VIEW_FACTORS = (0.0, 0.7, 0.9, 1.0)
 """What 0, 1, 2, 3 or more confirming sources are worth."""
@@ -25,33 +28,27 @@ SPECKLE_SHARE = 6e-4
 """Smaller islands of like depth, as a share of the image, are mistakes."""
 
 
-def judge_depth(
-    cost: MatchingCost,
-    planes: Float[Tensor, "3 h w"],
-    sources: list[Float[Tensor, "h w"]],
-) -> Float[Tensor, "h w"]:
+def judge_depth(evidence: Evidence, inverse_depth: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
     """Confidence of one view's depths.
 
     `1 + 9 * correlation * views * support`: mean ZNCC with the confirming sources, `VIEW_FACTORS`,
     and the share of confirmed pixels around.
 
     Args:
-        cost: The judge that found the planes.
-        planes: The planes found.
-        sources: Inverse depths of the sources.
+        evidence: What the sources say of the view's planes.
+        inverse_depth: Of the planes.
 
     Returns:
         At least `CONFIDENT` where measured, up to 10; 1 elsewhere.
     """
-    shape = planes.shape[1:]
-    correlation = cost.correlations(planes.flatten(1))
-    miss, difference = cost.round_trips(planes[0].flatten(), sources)
-    confirmed = (miss < MISS_LIMIT_PX) & (difference < DEPTH_LIMIT)
-    confirmed &= correlation > LEAST_CORRELATION  # false for NaN, too
+    # A comparison with NaN is false.
+    confirmed = (evidence.miss < MISS_LIMIT_PX) & (evidence.difference < DEPTH_LIMIT)
+    confirmed &= evidence.correlation > LEAST_CORRELATION
+    confirmed &= evidence.margin > LEAST_MARGIN
     count = confirmed.sum(0)
-    mean = torch.where(confirmed, correlation, 0).sum(0) / count.clamp_min(1)
-    factors = torch.tensor(VIEW_FACTORS, device=planes.device)
-    worth = (mean * factors[count.clamp(max=len(factors) - 1)]).view(shape)
+    mean = torch.where(confirmed, evidence.correlation, 0).sum(0) / count.clamp_min(1)
+    factors = torch.tensor(VIEW_FACTORS, device=inverse_depth.device)
+    worth = mean * factors[count.clamp(max=len(factors) - 1)]
     support = functional.avg_pool2d(
         (worth > 0).float()[None],
         2 * SUPPORT_RADIUS + 1,
@@ -61,7 +58,7 @@ def judge_depth(
     )[0]
     confidence = 1 + 9 * worth * support
     believed = confidence >= CONFIDENT
-    believed &= ~speckles(believed, planes[0])
+    believed &= ~speckles(believed, inverse_depth)
     return torch.where(believed, confidence, 1.0)
 
 

@@ -16,15 +16,14 @@ from ...progress import Progress
 from ...types import CONFIDENT, Cameras
 from ..depth_maps import DepthMaps
 from .consistency import judge_depth
-from .matching_cost import MatchingCost, StereoView
-from .patchmatch import DepthRange, PlaneSearch, upsample
+from .matcher import DepthRange, Matcher, Phase, StereoView, choose_matcher, make_matcher
 
 RANGE_PERCENTILES = (1, 99)
 RANGE_MARGIN = 1.5
 """Surfaces may lie this factor outside the depths of the sparse points."""
-MAX_SWEEP_STEPS = 64
-COARSE_SIDE = 48
-"""The coarsest level has at least so many pixels on its short side."""
+COARSE_SIDE = 96
+"""A level has at least so many pixels on its short side: smaller pictures show small things as one
+with what lies behind them, and larger ones believe it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +40,19 @@ class StereoInput:
     """Per view, x, y in pixels and inverse depth of sparse points."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """Some rounds of PatchMatch on one level; between phases the views exchange their depths."""
-
-    level: int
-    """The images are 2**level times smaller than given."""
-    rounds: int
-    sigmas: tuple[float, ...]
-    """Of the random changes, in pixels of parallax."""
+EFFORTS = {"fast": (3, 1, 2), "normal": (5, 4, 5), "high": (6, 6, 8)}
+"""Rounds of the first phase, further phases at half size, phases at full size."""
 
 
-def estimate_depth(stereo: StereoInput, *, device: str, seed: int, progress: Progress) -> DepthMaps:
+def estimate_depth(
+    stereo: StereoInput,
+    *,
+    device: str,
+    seed: int,
+    progress: Progress,
+    effort: str = "normal",
+    matcher: str | None = None,
+) -> DepthMaps:
     """Measure what at least two views show.
 
     Deterministic for one seed on one machine.
@@ -62,15 +62,23 @@ def estimate_depth(stereo: StereoInput, *, device: str, seed: int, progress: Pro
         device: Torch device of the work; the result lies on the CPU.
         seed: For the random refinement.
         progress: Told of every view of every phase, with the depth so far as preview.
+        effort: One of `EFFORTS`; more of it measures more pixels.
+        matcher: One of `MATCHERS`; None for the one that suits the device.
     """
+    name = matcher or choose_matcher(device)
     active = [v for v, sources in enumerate(stereo.sources) if sources and len(stereo.anchors[v])]
     ranges = {view: depth_range(stereo.anchors[view][:, 2]) for view in active}
-    phases = schedule(min(stereo.cameras.width, stereo.cameras.height))
-    generator = torch.Generator().manual_seed(seed)
+    phases = schedule(min(stereo.cameras.width, stereo.cameras.height), effort)
     task = progress.start("Dense stereo", len(phases) * len(active))
     done = 0
     planes: dict[int, Float[Tensor, "3 h w"]] = {}
     views: dict[int, StereoView] = {}
+
+    def match(view: int) -> tuple[Matcher, list[int]]:
+        sources = [source for source in stereo.sources[view] if source in views]
+        seen = [views[source] for source in sources]
+        return make_matcher(name, views[view], seen, ranges[view]), sources
+
     for number, phase in enumerate(phases):
         if number == 0 or phase.level != phases[number - 1].level:
             views = {view: _view_at_level(stereo, view, phase.level, device) for view in active}
@@ -78,51 +86,37 @@ def estimate_depth(stereo: StereoInput, *, device: str, seed: int, progress: Pro
         # All views of a phase see the others as the phase found them: their order does not matter.
         before = {view: planes[view][0] for view in planes}
         for view in active:
-            sources = [source for source in stereo.sources[view] if source in views]
-            judge = MatchingCost(views[view], [views[source] for source in sources])
-            if number == 0:
+            matcher_of_view, sources = match(view)
+            others = [before[source] for source in sources] if number else None
+            if not number:
                 start = _nearest_anchors(stereo.anchors[view], stereo.cameras, views[view].camera)
-                search = PlaneSearch(judge, ranges[view], start.to(device))
-                search.sweep(MAX_SWEEP_STEPS)
-            else:
-                others = [before[source] for source in sources]
-                search = PlaneSearch(judge, ranges[view], planes[view], others)
-            for _ in range(phase.rounds):
-                search.spread()
-                search.refine(phase.sigmas, generator)
-                search.average()
-            planes[view] = search.planes
+                planes[view] = start.to(device)
+            key = (seed * len(phases) + number) * len(stereo.sources) + view
+            planes[view] = matcher_of_view.improve(planes[view], others, phase, key)
             done += 1
-            task.update(done, partial(_preview, search.planes[0], ranges[view], stereo.cameras))
-    return _judge_all(stereo, views, planes)
+            task.update(done, partial(_preview, planes[view][0], ranges[view], stereo.cameras))
 
-
-def _judge_all(
-    stereo: StereoInput, views: dict[int, StereoView], planes: dict[int, Float[Tensor, "3 h w"]]
-) -> DepthMaps:
-    """Keep what another view confirms."""
-    shape = stereo.valid.shape
-    depth, confidence = torch.full(shape, torch.nan), torch.ones(shape)
-    for view in views:
-        sources = [source for source in stereo.sources[view] if source in views]
-        judge = MatchingCost(views[view], [views[source] for source in sources])
-        others = [planes[source][0] for source in sources]
-        confidence[view] = judge_depth(judge, planes[view], others).cpu()
+    depth = torch.full(stereo.valid.shape, torch.nan)
+    confidence = torch.ones(stereo.valid.shape)
+    for view in active:
+        matcher_of_view, sources = match(view)
+        evidence = matcher_of_view.inspect(planes[view], [planes[source][0] for source in sources])
+        confidence[view] = judge_depth(evidence, planes[view][0]).cpu()
         measured = confidence[view] >= CONFIDENT
         depth[view] = torch.where(measured, 1 / planes[view][0].cpu(), torch.nan)
     return DepthMaps(depth=depth, confidence=confidence)
 
 
-def schedule(short_side: int) -> tuple[Phase, ...]:
-    """Most work on small images; at full size planes only settle and agree.
+def schedule(short_side: int, effort: str = "normal") -> tuple[Phase, ...]:
+    """At half size, or full size if small, find the planes; at full size they settle and agree.
 
     The first phase knows of no other view's depth; all later ones ask for agreement.
     """
-    coarsest = max(0, int(math.log2(max(1.0, short_side / COARSE_SIDE))))
-    phases = [Phase(level=coarsest, rounds=3, sigmas=(8.0, 2.0, 0.7, 0.3))]
-    for level in range(coarsest, 0, -1):
-        phases += 2 * [Phase(level=level, rounds=1, sigmas=(2.0, 0.7, 0.3))]
-    phases += 2 * [Phase(level=0, rounds=1, sigmas=(0.7, 0.25))]
+    first, half, full = EFFORTS[effort]
+    level = int(short_side >= 2 * COARSE_SIDE)
+    phases = [Phase(level=level, rounds=first, sigmas=(8.0, 2.0, 0.7, 0.3), sweep=32)]
+    phases += half * [Phase(level=level, rounds=1, sigmas=(2.0, 0.7, 0.3))]
+    phases += full * [Phase(level=0, rounds=1, sigmas=(0.7, 0.25))]
     return tuple(phases)
 
 
@@ -130,6 +124,15 @@ def depth_range(inverse_depth: Float[Tensor, " point"]) -> DepthRange:
     """Where surfaces may lie, from the inverse depths of sparse points."""
     low, high = np.percentile(inverse_depth.numpy(), RANGE_PERCENTILES)
     return DepthRange(low=float(low / RANGE_MARGIN), high=float(high * RANGE_MARGIN))
+
+
+def upsample(planes: Float[Tensor, "3 h w"], height: int, width: int) -> Float[Tensor, "3 H W"]:
+    """Planes for a view twice as large: each pixel's plane read off at its four children."""
+    value, slope_x, slope_y = planes.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+    quarter = torch.tensor([-0.25, 0.25], device=planes.device)
+    x, y = quarter.repeat(value.shape[1] // 2), quarter.repeat(value.shape[0] // 2)
+    value = value + slope_x * x + slope_y * y[:, None]
+    return torch.stack([value, slope_x / 2, slope_y / 2])[:, :height, :width]
 
 
 def _view_at_level(stereo: StereoInput, view: int, level: int, device: str) -> StereoView:

@@ -1,11 +1,6 @@
-"""How well a slanted plane at a pixel explains the other views: bilateral ZNCC and reprojection.
-
-A plane is an inverse depth that is affine in the pixel: value, slope in x, slope in y (per pixel).
-Every plane of 3D space has this form, and a homography carries it into another view.
-"""
+"""How well a slanted plane at a pixel explains the other views: bilateral ZNCC and reprojection."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -13,59 +8,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...ops.projection import pixel_centres
-from ...types import Cameras
+from .matcher import (
+    CONTRAST,
+    GEOMETRIC_LIMIT_PX,
+    GEOMETRIC_WEIGHT,
+    NEARNESS_PX,
+    NOISE_VARIANCE,
+    RADIUS,
+    RIVAL_PX,
+    UNSEEN_COST,
+    StereoView,
+    make_warp,
+)
 
-RADIUS = 4
-"""Half the window's side in pixels; every second pixel is sampled: 5 x 5 samples."""
-NOISE_VARIANCE = 2e-5
-"""Of the luminance, in [0, 1] squared. Keeps ZNCC from praising windows that show only noise."""
-UNSEEN_COST = 1.0
-"""Cost of a hypothesis that a source cannot judge: that of uncorrelated windows."""
-GEOMETRIC_WEIGHT = 0.3
-"""Cost of a reprojection error of `GEOMETRIC_LIMIT_PX` or more."""
-GEOMETRIC_LIMIT_PX = 2.0
 _PIXELS_PER_CHUNK = 16384  # keeps the samples of a chunk in a CPU's cache: twice as fast as at once
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StereoView:
-    """One undistorted view at one resolution, on the device of the work."""
-
-    camera: Cameras
-    """One pinhole camera."""
-    grey: Float[Tensor, "h w"]
-    """Luminance; NaN where invalid, so that no window that touches such a pixel is evidence."""
-    image: Float[Tensor, "h w 3"]
-    """Colour, for the bilateral weights."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Warp:
-    """From a pixel and its inverse depth in a reference view to a source's pixel.
-
-    `pixel_homogeneous = matrix @ (x, y, 1) + shift * inverse_depth`; the third component is the
-    source's depth in units of the reference's.
-    """
-
-    matrix: Float[Tensor, "3 3"]
-    shift: Float[Tensor, "3"]
-
-    def __call__(
-        self, pixels: Float[Tensor, "*batch 2"], inverse_depth: Float[Tensor, "*batch"]
-    ) -> tuple[Float[Tensor, "*batch 2"], Float[Tensor, "*batch"]]:
-        """Source pixels (meaningless unless in front) and the ratio source / reference depth."""
-        warped = functional.pad(pixels, (0, 1), value=1.0) @ self.matrix.mT
-        warped = warped + inverse_depth[..., None] * self.shift
-        ratio = warped[..., 2]
-        return warped[..., :2] / ratio.clamp_min(1e-6)[..., None], ratio
-
-
-def make_warp(reference: Cameras, source: Cameras) -> Warp:
-    """The warp between two cameras, computed in double precision."""
-    relative = source.viewmats[0].double() @ reference.camera_to_world[0].double()
-    K = source.K[0].double()
-    matrix = K @ relative[:3, :3] @ torch.linalg.inv(reference.K[0].double())
-    return Warp(matrix=matrix.float(), shift=(K @ relative[:3, 3]).float())
 
 
 class MatchingCost:
@@ -75,24 +31,14 @@ class MatchingCost:
         """Prepare the reference's windows and the warps to the sources."""
         device = reference.grey.device
         self.sources = sources
-        self.warps = [_to(make_warp(reference.camera, s.camera), device) for s in sources]
-        self.backs = [_to(make_warp(s.camera, reference.camera), device) for s in sources]
+        self.warps = [make_warp(reference, source) for source in sources]
+        self.backs = [make_warp(source, reference) for source in sources]
         height, width = reference.grey.shape
         self.pixels = pixel_centres(width, height, device=device).reshape(-1, 2)
         steps = torch.arange(-RADIUS, RADIUS + 1, 2, dtype=torch.float32, device=device)
         self._offsets = torch.cartesian_prod(steps, steps)
         self._basis = functional.pad(self._offsets, (1, 0), value=1.0)
         self._weight, self._detail, self._variance = self._prepare_windows(reference)
-
-    def parallax_px(self, inverse_depth: float) -> float:
-        """Median motion in the most sensitive source, in pixels, per unit of inverse depth."""
-        at = torch.full(self.pixels.shape[:1], inverse_depth, device=self.pixels.device)
-        motions = []
-        for warp in self.warps:
-            pixels, ratio = warp(self.pixels, at)
-            motion = (warp.shift[:2] - pixels * warp.shift[2]) / ratio.clamp_min(1e-6)[:, None]
-            motions.append(motion.norm(dim=-1).median())
-        return float(torch.stack(motions).max())
 
     def __call__(
         self,
@@ -129,6 +75,21 @@ class MatchingCost:
             for k in range(0, planes.shape[1], chunk)
         ]
         return torch.cat(parts, dim=1)
+
+    def margins(
+        self, planes: Float[Tensor, "3 pixel"], correlations: Float[Tensor, "source pixel"]
+    ) -> Float[Tensor, "source pixel"]:
+        """By how much planes correlate better than those `RIVAL_PX` nearer and farther."""
+        margins = []
+        for source, (warp, own) in enumerate(zip(self.warps, correlations, strict=True)):
+            offset = RIVAL_PX / warp.motion(*warp(self.pixels, planes[0])).clamp_min(1e-12)
+            rivals = [
+                self.correlations(torch.cat([planes[:1] + sign * offset, planes[1:]]))[source]
+                for sign in (1, -1)
+            ]
+            best = torch.stack(rivals).nan_to_num(nan=-1.0).amax(0)  # unseen: no rival
+            margins.append(own - best)
+        return torch.stack(margins)
 
     def round_trips(
         self, inverse_depth: Float[Tensor, " pixel"], sources: list[Float[Tensor, "h w"]]
@@ -175,10 +136,10 @@ class MatchingCost:
             rows = slice(RADIUS + y, RADIUS + y + height)
             columns = slice(RADIUS + x, RADIUS + x + width)
             contrast = (padded[:, rows, columns].permute(1, 2, 0) - image).abs().mean(-1)
-            near = math.exp(-(x * x + y * y) / (2 * (0.9 * RADIUS) ** 2))
+            near = math.exp(-(x * x + y * y) / (2 * NEARNESS_PX**2))
             sample = grey_padded[rows, columns]
             known = sample.isfinite()
-            weights.append((torch.exp(-contrast / 0.08) * near * known).flatten())
+            weights.append((torch.exp(-contrast / CONTRAST) * near * known).flatten())
             samples.append(torch.where(known, sample, 0).flatten())
         weight, sample = torch.stack(weights), torch.stack(samples)
         weight /= weight.sum(0).clamp_min(1e-9)
@@ -216,7 +177,3 @@ class MatchingCost:
         scale = (self._variance[chunk] + NOISE_VARIANCE) * (variance + NOISE_VARIANCE)
         seen = ((there >= 0) & (there < size)).all(-1) & (ratio > 1e-6)
         return torch.where(seen, covariance * scale.rsqrt(), torch.nan)
-
-
-def _to(warp: Warp, device: torch.device) -> Warp:
-    return Warp(matrix=warp.matrix.to(device), shift=warp.shift.to(device))

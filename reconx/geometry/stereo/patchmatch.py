@@ -4,32 +4,78 @@ After Bleyer et al. 2011 and Galliani et al. 2015. All pixels of a view move at 
 work is a few large tensor operations.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from .matching_cost import RADIUS, MatchingCost
+from .matcher import (
+    ALIKE_PX,
+    REACHES,
+    SLOPE_SHARE,
+    DepthRange,
+    Evidence,
+    Phase,
+    StereoView,
+    pixel_step,
+    sweep_steps,
+)
+from .matching_cost import MatchingCost
 
-REACHES = (1, 2, 4, 8)
-"""A pixel hears, in each of four directions, of the best plane among these distances away."""
-ALIKE_PX = 1.5
-"""Planes this close, in pixels of parallax, belong to one surface and are averaged."""
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))
-TRIES_PER_ROUND = len(_DIRECTIONS) + 1
-"""Planes that every pixel tries when all spread and average once; `refine` adds one per sigma."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DepthRange:
-    """Where the surfaces of one view lie."""
+class TorchMatcher:
+    """Same contract as `Matcher`."""
 
-    low: float
-    """Least inverse depth."""
-    high: float
-    """Greatest inverse depth."""
+    def __init__(self, view: StereoView, sources: list[StereoView], limits: DepthRange) -> None:
+        """Prepare the windows and the warps.
+
+        Args:
+            view: Whose planes are sought.
+            sources: Views to match it against.
+            limits: Inverse depths are kept inside.
+        """
+        self._judge = MatchingCost(view, sources)
+        self._limits, self._step = limits, pixel_step(view, self._judge.warps, limits)
+
+    def cost(
+        self, planes: Float[Tensor, "3 h w"], others: list[Float[Tensor, "h w"]] | None = None
+    ) -> Float[Tensor, "h w"]:
+        """See `Matcher.cost`."""
+        return self._judge(planes.flatten(1), others).view(planes.shape[1:])
+
+    def improve(
+        self,
+        planes: Float[Tensor, "3 h w"],
+        others: list[Float[Tensor, "h w"]] | None,
+        phase: Phase,
+        seed: int,
+    ) -> Float[Tensor, "3 h w"]:
+        """See `Matcher.improve`."""
+        generator = torch.Generator().manual_seed(seed)
+        search = PlaneSearch(self._judge, self._limits, self._step, planes, others)
+        if phase.sweep:
+            search.sweep(sweep_steps(self._limits, self._step, phase.sweep))
+        for _ in range(phase.rounds):
+            search.spread()
+            search.average()
+            search.refine(phase.sigmas, generator)
+        return search.planes
+
+    def inspect(
+        self, planes: Float[Tensor, "3 h w"], others: list[Float[Tensor, "h w"]]
+    ) -> Evidence:
+        """See `Matcher.inspect`."""
+        flat, shape = planes.flatten(1), (-1, *planes.shape[1:])
+        correlation = self._judge.correlations(flat)
+        miss, difference = self._judge.round_trips(flat[0], others)
+        return Evidence(
+            correlation=correlation.view(shape),
+            margin=self._judge.margins(flat, correlation).view(shape),
+            miss=miss.view(shape),
+            difference=difference.view(shape),
+        )
 
 
 class PlaneSearch:
@@ -39,6 +85,7 @@ class PlaneSearch:
         self,
         judge: MatchingCost,
         limits: DepthRange,
+        step: float,
         planes: Float[Tensor, "3 h w"],
         others: list[Float[Tensor, "h w"]] | None = None,
     ) -> None:
@@ -47,20 +94,17 @@ class PlaneSearch:
         Args:
             judge: Of this view.
             limits: Inverse depths are kept inside.
+            step: The inverse depth that moves a pixel's match by about one pixel.
             planes: Inverse depth, its slope in x, its slope in y (per pixel).
             others: Inverse depths of the judge's sources; hypotheses must then agree with them.
         """
         self.planes = planes
-        self._judge, self._limits, self._others = judge, limits, others
+        self._judge, self._limits, self._step, self._others = judge, limits, step, others
         self._cost = self._judged(planes)
-        self.step = 1 / judge.parallax_px((limits.low + limits.high) / 2)
-        """The inverse depth that moves a pixel's match by about one pixel."""
 
-    def sweep(self, max_steps: int) -> None:
-        """Try fronto-parallel planes through the whole range, about one pixel apart."""
-        low, high = self._limits.low, self._limits.high
-        steps = max(8, min(max_steps, round((high - low) / self.step)))
-        for inverse_depth in torch.linspace(low, high, steps).tolist():
+    def sweep(self, steps: int) -> None:
+        """Try planes of one depth through the whole range."""
+        for inverse_depth in torch.linspace(self._limits.low, self._limits.high, steps).tolist():
             candidate = torch.zeros_like(self.planes)
             candidate[0] = inverse_depth
             self._consider(candidate)
@@ -89,8 +133,8 @@ class PlaneSearch:
         """
         for sigma in sigmas:
             noise = torch.randn(self.planes.shape, generator=generator).to(self.planes.device)
-            noise[1:] *= 0.5 / RADIUS
-            self._consider(self.planes + sigma * self.step * noise)
+            noise[1:] *= SLOPE_SHARE
+            self._consider(self.planes + sigma * self._step * noise)
 
     def average(self) -> None:
         """Let every pixel try the mean of the 5 x 5 planes around that continue its own.
@@ -101,7 +145,7 @@ class PlaneSearch:
         for dx in range(-2, 3):
             for dy in range(-2, 3):
                 heard = _extrapolate(self.planes, dx, dy)
-                alike = (heard[0] - self.planes[0]).abs() < ALIKE_PX * self.step
+                alike = (heard[0] - self.planes[0]).abs() < ALIKE_PX * self._step
                 total += torch.where(alike, heard, 0)
                 count += alike
         self._consider(total / count)
@@ -117,15 +161,6 @@ class PlaneSearch:
 
     def _judged(self, planes: Float[Tensor, "3 h w"]) -> Float[Tensor, "h w"]:
         return self._judge(planes.flatten(1), self._others).view(planes.shape[1:])
-
-
-def upsample(planes: Float[Tensor, "3 h w"], height: int, width: int) -> Float[Tensor, "3 H W"]:
-    """Planes for a view twice as large: each pixel's plane read off at its four children."""
-    value, slope_x, slope_y = planes.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
-    quarter = torch.tensor([-0.25, 0.25], device=planes.device)
-    x, y = quarter.repeat(value.shape[1] // 2), quarter.repeat(value.shape[0] // 2)
-    value = value + slope_x * x + slope_y * y[:, None]
-    return torch.stack([value, slope_x / 2, slope_y / 2])[:, :height, :width]
 
 
 def _extrapolate(planes: Float[Tensor, "3 h w"], dx: int, dy: int) -> Float[Tensor, "3 h w"]:
