@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import reconx
-from reconx.render.rasterizers.numba_blending import sort_by_depth
+from reconx.render.rasterizers.numba_binning import sort_by_depth
 
 UNDER_ANOTHER_NAME = """
 import importlib, importlib.util, sys
@@ -17,9 +17,9 @@ package = importlib.util.module_from_spec(spec)
 sys.modules["/some/folder"] = package
 sys.modules["reconx"] = None  # as in a host that knows no package of this name
 spec.loader.exec_module(package)
-blending = importlib.import_module("/some/folder.render.rasterizers.numba_blending")
+binning = importlib.import_module("/some/folder.render.rasterizers.numba_binning")
 depths, boxes = np.array([3, 1, 2], np.float32), np.array([[0, 0, 1, 1]] * 3, np.int32)
-print(*blending.sort_by_depth(depths, boxes))
+print(*binning.sort_by_depth(depths, boxes))
 """
 
 

@@ -1,364 +1,319 @@
 """Compiled tile blending of one view's projected Gaussians, forward and backward.
 
-A tile is 16 x 16 pixels in 16 blocks of 4 x 4; a block's pixels are the lanes of one vectorised
-loop, and a Gaussian visits only the blocks that its ellipse can reach. All state of a tile lies in
-one flat array, so that the compiler sees one base pointer; indices are unsigned, so that it need
-not allow for negative ones. (The loop has 16 rounds on purpose: LLVM does not vectorise a shorter
-one that needs a check for aliasing.)
+A Gaussian visits only the blocks of a tile that its ellipse can reach and that have not ended. The
+forward pass finds these and leaves them to the backward pass, a bit for each block. Blocks are
+drawn one after the other, so that what a block's pixels add up stays in registers.
 
 Both directions go front to back. No two tasks write to one place: a tile writes its own pixels, and
 gradients of its own (Gaussian, tile) pairs, which `numba_projection.py` adds up per Gaussian.
 """
 
-import math
-
 import numpy as np
 from numba import prange
 
-from ...compilation import f4, inlined, parallel, serial
-from .compose import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
+from ...compilation import f4, inlined, parallel
+from .numba_binning import TILE
+from .numba_blocks import (
+    BLOCKS,
+    CHUNK,
+    HALF,
+    LAST_LIGHT,
+    LEAST,
+    MOST,
+    PIXEL_COLUMN,
+    PIXEL_ROW,
+    falloff,
+    gather,
+    going_blocks,
+    list_visits,
+    place,
+    plane,
+    reached_blocks,
+    start_tile,
+    stride,
+)
+from .numba_lanes import bits, folded, highest, kept, load, lowest, store, totals
 from .numba_projection import (
     BLUE,
     CONIC_XX,
     CONIC_XY,
     CONIC_YY,
     GREEN,
-    HEIGHT2,
     OPACITY,
-    PEAK,
-    REACH,
+    RECORD,
     RED,
-    SLOPE,
-    WIDTH2,
     X,
     Y,
     Z,
 )
 
-TILE = 16
-LANES = np.uint64(16)
-BLOCKS = 16
-ROW_SHIFT, IN_ROW = np.uint64(2), np.uint64(3)
-CHECK = 32
-"""Gaussians between two looks at which blocks have ended."""
-SPAN_MARGIN = f4(0.01)
-"""Pixels by which a covered span is widened, so that rounding never drops a pixel."""
-
-LEAST, MOST, LAST_LIGHT = f4(ALPHA_MIN), f4(ALPHA_MAX), f4(TRANSMITTANCE_MIN)
-SIGMA_MAX = f4(6)
-"""Beyond -log(1/255) = 5.54, and small enough for `_exp_minus`."""
+FORWARD_PLANES, BACKWARD_PLANES = 6, 7
 
 
-@inlined
-def _exp_minus(sigma):
-    """exp(-sigma) for sigma in [0, 6], relative error 2e-6; unlike a library call it vectorises.
-
-    Minimax polynomial of exp(-sigma / 8), squared three times.
-    """
-    t = sigma * f4(0.125)
-    p = f4(-7.96703854e-03) + t * f4(9.83026852e-04)
-    p = f4(-1.66626574e-01) + t * (f4(4.14979310e-02) + t * p)
-    p = f4(1) + t * (f4(-9.99999832e-01) + t * (f4(4.99995548e-01) + t * p))
-    p = p * p
-    p = p * p
-    return p * p
-
-
-@serial
-def sort_by_depth(depths, boxes):
-    """Indices of the visible Gaussians from near to far; equal depths keep their order.
-
-    Positive floats sort like their bits; three counting passes of 11 bits each.
-    """
-    count = 0
-    order = np.empty(len(boxes), np.int32)
-    for i in range(len(boxes)):
-        if boxes[i, 2] > boxes[i, 0]:
-            order[count] = i
-            count += 1
-    order = order[:count]
-    keys = depths[order].view(np.uint32)
-    for shift in (0, 11, 22):
-        places = np.zeros(2049, np.int64)
-        for i in range(count):
-            places[((keys[i] >> np.uint32(shift)) & np.uint32(2047)) + 1] += 1
-        for digit in range(2048):
-            places[digit + 1] += places[digit]
-        sorted_order, sorted_keys = np.empty_like(order), np.empty_like(keys)
-        for i in range(count):
-            digit = (keys[i] >> np.uint32(shift)) & np.uint32(2047)
-            sorted_order[places[digit]], sorted_keys[places[digit]] = order[i], keys[i]
-            places[digit] += 1
-        order, keys = sorted_order, sorted_keys
-    return order
-
-
-@serial
-def bin_to_tiles(boxes, order, columns, rows):
-    """Which Gaussians each tile sees, near to far.
+@parallel
+def blend(records, boxes, pairs, starts, width, height, background):
+    """One view's pictures; Kerbl et al. 2023, eq. 3.
 
     Returns:
-        pairs: (Gaussian, gradient slot) tile after tile; a Gaussian's slots follow each other.
-        starts: Tile t's pairs are starts[t] to starts[t + 1].
-        slots: Gaussian i's slots are slots[i] to slots[i + 1].
+        colour, alpha, depth: As `Rasterized`, without the view.
+        reached: Per pair a bit for each block that the Gaussian may have changed; of each tile's
+            pairs before its end.
+        ends: Per tile its first pair that nobody looked at any more.
     """
-    starts = np.zeros(columns * rows + 1, np.int64)
-    slots = np.zeros(len(boxes) + 1, np.int64)
-    for i in range(len(boxes)):
-        x0, y0, x1, y1 = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
-        slots[i + 1] = slots[i]
-        if x1 > x0:
-            for row in range(y0 // TILE, (y1 - 1) // TILE + 1):
-                for column in range(x0 // TILE, (x1 - 1) // TILE + 1):
-                    starts[row * columns + column + 1] += 1
-                    slots[i + 1] += 1
-    for tile in range(columns * rows):
-        starts[tile + 1] += starts[tile]
-    free = starts.copy()
-    pairs = np.empty((slots[-1], 2), np.int32)
-    for i in order:
-        slot = slots[i]
-        x0, y0, x1, y1 = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
-        for row in range(y0 // TILE, (y1 - 1) // TILE + 1):
-            for column in range(x0 // TILE, (x1 - 1) // TILE + 1):
-                tile = row * columns + column
-                pairs[free[tile], 0], pairs[free[tile], 1] = i, slot
-                free[tile] += 1
-                slot += 1
-    return pairs, starts, slots
-
-
-@inlined
-def _start_tile(state, planes, left, top, width, height):
-    """Set the transmittance, the first plane: 1 inside the image, 0 (ended) outside."""
-    for row in range(min(TILE, height - top)):
-        for column in range(min(TILE, width - left)):
-            state[_place(row, column, planes)] = 1
-
-
-@inlined
-def _place(row, column, planes):
-    """Index of a pixel's value in the first of a block's planes."""
-    block = (row >> 2) * 4 + (column >> 2)
-    return np.uint64(block * planes * 16 + (row & 3) * 4 + (column & 3))
-
-
-@inlined
-def _mark_going(state, planes, going):
-    """Note which blocks have a pixel that has not ended; return whether any has."""
-    any_going = False
-    for block in range(BLOCKS):
-        most = f4(0)
-        for lane in range(LANES):
-            most = max(most, state[np.uint64(block * planes * 16) + lane])
-        going[block] = most > 0
-        any_going |= most > 0
-    return any_going
-
-
-@inlined
-def _list_blocks(record, box, left, top, going, reached, blocks):
-    """Fill `blocks` with the going blocks that the ellipse reaches; return how many.
-
-    The right edge is a concave function of dy with its top at PEAK, and the left its mirror image,
-    so each band of four rows has its outermost point nearest to the peak. All blocks are tested at
-    once and listed without a branch: a wrongly predicted one costs more than the test.
-    """
-    x, y = record[X] - (f4(left) + f4(0.5)), record[Y] - (f4(top) + f4(0.5))
-    peak, reach, slope = record[PEAK], record[REACH], record[SLOPE]
-    width2, height2 = record[WIDTH2], record[HEIGHT2]
-    first_row, end_row = box[1] - top, box[3] - top
-    for block in range(np.uint64(BLOCKS)):
-        row, column = np.int32(block & ~IN_ROW), np.int32((block & IN_ROW) << ROW_SHIFT)
-        dy0 = f4(row) - y
-        dy1 = dy0 + f4(3)
-        upper = min(max(peak, dy0), dy1)
-        right = slope * upper + math.sqrt(max(reach - upper * upper * height2, f4(0)) * width2)
-        lower = min(max(-peak, dy0), dy1)
-        left_edge = slope * lower - math.sqrt(max(reach - lower * lower * height2, f4(0)) * width2)
-        inside = (f4(column + 3) + SPAN_MARGIN >= x + left_edge) & (
-            x + right + SPAN_MARGIN >= f4(column)
-        )
-        inside = inside & (row + 4 > first_row) & (row < end_row)
-        reached[block] = np.int32(inside)
-    count = 0
-    for block in range(BLOCKS):
-        blocks[count] = block
-        count += reached[block] & np.int32(going[block])
-    return count
-
-
-@parallel
-def blend(records, boxes, pairs, starts, width, height):
-    """Per pixel the sums of weight times (r, g, b, z, 1); Kerbl et al. 2023, eq. 3."""
-    blended = np.empty((height, width, 5), f4)
+    colour, alpha = np.empty((height, width, 3), f4), np.empty((height, width), f4)
+    depth = np.empty((height, width), f4)
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
-    for tile in prange(columns * rows):
+    reached, ends = np.empty(len(pairs), np.int32), np.empty(columns * rows, np.int64)
+    step = stride(columns * rows)
+    for n in prange(columns * rows):
+        tile = n * step % (columns * rows)
         left, top = tile % columns * TILE, tile // columns * TILE
         # Planes: transmittance; the sums of weight times r, g, b, z, 1.
-        state = np.zeros(BLOCKS * 6 * 16, f4)
-        going, reached = np.zeros(BLOCKS, np.bool_), np.zeros(BLOCKS, np.int32)
-        blocks = np.zeros(BLOCKS + 1, np.int64)
-        _start_tile(state, 6, left, top, width, height)
-        for pair in range(starts[tile], starts[tile + 1]):
-            if (pair - starts[tile]) % CHECK == 0 and not _mark_going(state, 6, going):
-                break
-            i = pairs[pair, 0]
-            count = _list_blocks(records[i], boxes[i], left, top, going, reached, blocks)
-            _blend_gaussian(records[i], left, top, blocks, count, state)
+        state = np.zeros(BLOCKS * FORWARD_PLANES * 16, f4)
+        near, visits = np.empty(CHUNK * RECORD, f4), np.empty(BLOCKS * CHUNK, np.uint8)
+        counts = np.empty(BLOCKS, np.int64)
+        start_tile(state, FORWARD_PLANES, left, top, width, height)
+        first, going = starts[tile], going_blocks(state, FORWARD_PLANES)
+        while first < starts[tile + 1] and going != 0:
+            count = min(CHUNK, starts[tile + 1] - first)
+            gather(records, pairs, first, count, left, top, near)
+            for k in range(count):
+                box = boxes[pairs[first + k, 0]]
+                reached[first + k] = going & reached_blocks(near, k, box, top)
+            list_visits(reached, first, count, visits, counts)
+            for block in range(BLOCKS):
+                _blend_block(near, visits, counts[block], block, state)
+            going = going_blocks(state, FORWARD_PLANES)
+            first += count
+        ends[tile] = first
         for row in range(min(TILE, height - top)):
             for column in range(min(TILE, width - left)):
-                place = _place(row, column, 6)
-                for feature in range(5):
-                    value = state[place + np.uint64(feature + 1) * LANES]
-                    blended[top + row, left + column, feature] = value
-    return blended
+                pixel = place(row, column, FORWARD_PLANES)
+                u, v = np.uint64(left + column), np.uint64(top + row)
+                covered, z = state[plane(pixel, 5)], state[plane(pixel, 4)]
+                for channel in range(np.uint64(3)):
+                    shown = state[plane(pixel, channel + np.uint64(1))]
+                    shown += (f4(1) - covered) * background[channel]
+                    colour[v, u, channel] = shown
+                alpha[v, u] = covered
+                depth[v, u] = z / covered if covered > 0 else f4(0)
+    return colour, alpha, depth, reached, ends
 
 
 @inlined
-def _blend_gaussian(record, left, top, blocks, count, state):
-    x, y = record[X] - (f4(left) + f4(0.5)), record[Y] - (f4(top) + f4(0.5))
-    xx, xy, yy = f4(0.5) * record[CONIC_XX], record[CONIC_XY], f4(0.5) * record[CONIC_YY]
-    opacity, red, green, blue, z = (
-        record[OPACITY],
-        record[RED],
-        record[GREEN],
-        record[BLUE],
-        record[Z],
+def _blend_block(near, visits, listed, block, state):
+    """Blend what reaches a block, until all its pixels have ended."""
+    column = load(PIXEL_COLUMN, 0) + f4((block & 3) << 2)
+    row = load(PIXEL_ROW, 0) + f4(block & ~3)
+    upper = np.uint64(block * FORWARD_PLANES * 16)
+    lower = upper + HALF
+    light0, light1 = load(state, upper), load(state, lower)
+    red0, red1 = load(state, plane(upper, 1)), load(state, plane(lower, 1))
+    green0, green1 = (
+        load(state, plane(upper, 2)),
+        load(state, plane(lower, 2)),
     )
-    for entry in range(count):
-        block = blocks[entry]
-        base = np.uint64(block) * np.uint64(6 * 16)
-        dx0, dy0 = f4((block & 3) << 2) - x, f4(block & ~3) - y
-        for lane in range(LANES):
-            dx, dy = dx0 + f4(np.int32(lane & IN_ROW)), dy0 + f4(np.int32(lane >> ROW_SHIFT))
-            sigma = (xx * dx + xy * dy) * dx + yy * dy * dy
-            raw = opacity * _exp_minus(min(max(sigma, f4(0)), SIGMA_MAX))
-            alpha = min(raw, MOST) if raw >= LEAST else f4(0)
-            place = base + lane
-            before = state[place]
-            weight = alpha * before
-            after = before - weight
-            weight = weight if after > LAST_LIGHT else f4(0)
-            state[place] = after if after > LAST_LIGHT else f4(0)
-            state[place + np.uint64(1) * LANES] += weight * red
-            state[place + np.uint64(2) * LANES] += weight * green
-            state[place + np.uint64(3) * LANES] += weight * blue
-            state[place + np.uint64(4) * LANES] += weight * z
-            state[place + np.uint64(5) * LANES] += weight
+    blue0, blue1 = (
+        load(state, plane(upper, 3)),
+        load(state, plane(lower, 3)),
+    )
+    z0, z1 = load(state, plane(upper, 4)), load(state, plane(lower, 4))
+    total0, total1 = (
+        load(state, plane(upper, 5)),
+        load(state, plane(lower, 5)),
+    )
+    own_visits = np.uint64(block * CHUNK)
+    for visit in range(np.uint64(listed)):
+        base = np.uint64(visits[own_visits + visit]) * np.uint64(RECORD)
+        dx, dy = column - near[base + np.uint64(X)], row - near[base + np.uint64(Y)]
+        raw0, raw1 = falloff(near, base, dx, dy), falloff(near, base, dx, dy + f4(2))
+        weight0 = kept(raw0 >= LEAST, lowest(raw0, MOST)) * light0
+        weight1 = kept(raw1 >= LEAST, lowest(raw1, MOST)) * light1
+        light0, light1 = light0 - weight0, light1 - weight1
+        going0, going1 = light0 > LAST_LIGHT, light1 > LAST_LIGHT
+        light0, light1 = kept(going0, light0), kept(going1, light1)
+        weight0, weight1 = kept(going0, weight0), kept(going1, weight1)
+        red, green = near[base + np.uint64(RED)], near[base + np.uint64(GREEN)]
+        blue, z = near[base + np.uint64(BLUE)], near[base + np.uint64(Z)]
+        red0, red1 = red0 + weight0 * red, red1 + weight1 * red
+        green0, green1 = green0 + weight0 * green, green1 + weight1 * green
+        blue0, blue1 = blue0 + weight0 * blue, blue1 + weight1 * blue
+        z0, z1 = z0 + weight0 * z, z1 + weight1 * z
+        total0, total1 = total0 + weight0, total1 + weight1
+        if bits(highest(light0, light1) > f4(0)) == 0:
+            break
+    store(state, upper, light0)
+    store(state, lower, light1)
+    store(state, plane(upper, 1), red0)
+    store(state, plane(lower, 1), red1)
+    store(state, plane(upper, 2), green0)
+    store(state, plane(lower, 2), green1)
+    store(state, plane(upper, 3), blue0)
+    store(state, plane(lower, 3), blue1)
+    store(state, plane(upper, 4), z0)
+    store(state, plane(lower, 4), z1)
+    store(state, plane(upper, 5), total0)
+    store(state, plane(lower, 5), total1)
 
 
 @parallel
-def blend_backward(records, boxes, pairs, starts, blended, grad_blended):
+def blend_backward(
+    records,
+    pairs,
+    starts,
+    reached,
+    ends,
+    background,
+    colour,
+    alpha,
+    depth,
+    grad_colour,
+    grad_alpha,
+    grad_depth,
+):
     """Gradients of the first ten fields of each pair's record, by gradient slot."""
-    height, width = blended.shape[0], blended.shape[1]
+    height, width = alpha.shape
     grad_pairs = np.zeros((len(pairs), Z + 1), f4)
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
-    for tile in prange(columns * rows):
+    step = stride(columns * rows)
+    for n in prange(columns * rows):
+        tile = n * step % (columns * rows)
         left, top = tile % columns * TILE, tile // columns * TILE
-        # Planes: transmittance; what lies behind adds to the loss; dL/d(r, g, b, z, 1).
-        state = np.zeros(BLOCKS * 7 * 16, f4)
-        # Ten sums per lane over the blocks of one Gaussian.
-        sums = np.zeros(np.uint64(10) * LANES, f4)
-        going, reached = np.zeros(BLOCKS, np.bool_), np.zeros(BLOCKS, np.int32)
-        blocks = np.zeros(BLOCKS + 1, np.int64)
-        _start_tile(state, 7, left, top, width, height)
+        # Planes: transmittance; what lies behind adds to the loss; dL/d(sums of r, g, b, z, 1).
+        state = np.zeros(BLOCKS * BACKWARD_PLANES * 16, f4)
+        near, sums = np.empty(CHUNK * RECORD, f4), np.empty(CHUNK * RECORD, f4)
+        visits, counts = np.empty(BLOCKS * CHUNK, np.uint8), np.empty(BLOCKS, np.int64)
+        start_tile(state, BACKWARD_PLANES, left, top, width, height)
         for row in range(min(TILE, height - top)):
             for column in range(min(TILE, width - left)):
-                place = _place(row, column, 7)
-                behind = f4(0)
-                for feature in range(5):
-                    grad = grad_blended[top + row, left + column, feature]
-                    behind += grad * blended[top + row, left + column, feature]
-                    state[place + np.uint64(feature + 2) * LANES] = grad
-                state[place + LANES] = behind
-        for pair in range(starts[tile], starts[tile + 1]):
-            if (pair - starts[tile]) % CHECK == 0 and not _mark_going(state, 7, going):
-                break
-            i, slot = pairs[pair, 0], pairs[pair, 1]
-            count = _list_blocks(records[i], boxes[i], left, top, going, reached, blocks)
-            if count:
-                _pass_gaussian(records[i], left, top, blocks, count, state, sums)
-                _sum_lanes(records[i], sums, grad_pairs[slot])
+                pixel = place(row, column, BACKWARD_PLANES)
+                u, v = np.uint64(left + column), np.uint64(top + row)
+                covered = alpha[v, u]
+                grad_z = grad_depth[v, u] / covered if covered > 0 else f4(0)
+                grad_one = grad_alpha[v, u] - grad_z * depth[v, u]
+                # What depth adds through z cancels with what it adds through alpha.
+                behind = grad_alpha[v, u] * covered
+                for channel in range(np.uint64(3)):
+                    grad = grad_colour[v, u, channel]
+                    state[plane(pixel, channel + np.uint64(2))] = grad
+                    behind += grad * (colour[v, u, channel] - background[channel])
+                    grad_one -= grad * background[channel]
+                state[plane(pixel, 1)] = behind
+                state[plane(pixel, 5)] = grad_z
+                state[plane(pixel, 6)] = grad_one
+        for first in range(starts[tile], ends[tile], CHUNK):
+            count = min(CHUNK, ends[tile] - first)
+            gather(records, pairs, first, count, left, top, near)
+            sums[: count * RECORD] = 0
+            list_visits(reached, first, count, visits, counts)
+            for block in range(BLOCKS):
+                _pass_block(near, visits, counts[block], block, state, sums)
+            for k in range(count):
+                _sum_up(near, sums, k, grad_pairs[pairs[first + k, 1]])
     return grad_pairs
 
 
 @inlined
-def _pass_gaussian(record, left, top, blocks, count, state, sums):
-    """Pass one Gaussian; leave ten sums per lane in `sums`.
+def _pass_block(near, visits, listed, block, state, sums):
+    """Pass what reaches a block, until all its pixels have ended, and add to each one's sums.
 
-    They are w g for r, g, b, z, then v, v dx, v dy, v dx^2, v dx dy, v dy^2 with v = dL/dsigma.
+    With v = dL/dsigma, these are over pixels w g for r, g, b, z, then v, v dx, v dy, v dx^2; and
+    v dx dy, v dy^2, by turns in four parts each. The lower rows share dx with the upper ones.
     """
-    x, y = record[X] - (f4(left) + f4(0.5)), record[Y] - (f4(top) + f4(0.5))
-    xx, xy, yy = f4(0.5) * record[CONIC_XX], record[CONIC_XY], f4(0.5) * record[CONIC_YY]
-    opacity, red, green, blue, z = (
-        record[OPACITY],
-        record[RED],
-        record[GREEN],
-        record[BLUE],
-        record[Z],
-    )
-    for lane in range(np.uint64(10) * LANES):
-        sums[lane] = f4(0)
-    for entry in range(count):
-        block = blocks[entry]
-        base = np.uint64(block) * np.uint64(7 * 16)
-        dx0, dy0 = f4((block & 3) << 2) - x, f4(block & ~3) - y
-        for lane in range(LANES):
-            dx, dy = dx0 + f4(np.int32(lane & IN_ROW)), dy0 + f4(np.int32(lane >> ROW_SHIFT))
-            sigma = (xx * dx + xy * dy) * dx + yy * dy * dy
-            raw = opacity * _exp_minus(min(max(sigma, f4(0)), SIGMA_MAX))
-            alpha = min(raw, MOST) if raw >= LEAST else f4(0)
-            place = base + lane
-            before = state[place]
-            weight = alpha * before
-            after = before - weight
-            alpha = alpha if after > LAST_LIGHT else f4(0)
-            weight = weight if after > LAST_LIGHT else f4(0)
-            state[place] = after if after > LAST_LIGHT else f4(0)
-            grad_red = state[place + np.uint64(2) * LANES]
-            grad_green = state[place + np.uint64(3) * LANES]
-            grad_blue = state[place + np.uint64(4) * LANES]
-            grad_z = state[place + np.uint64(5) * LANES]
-            own = state[place + np.uint64(6) * LANES] + z * grad_z
-            own += red * grad_red + green * grad_green + blue * grad_blue
-            behind = state[place + LANES] - weight * own
-            state[place + LANES] = behind
-            slope = raw * (behind / (f4(1) - alpha) - before * own)
-            slope = slope if alpha > f4(0) else f4(0)
-            slope = slope if raw < MOST else f4(0)
-            slope_x, slope_y = slope * dx, slope * dy
-            sums[lane] += weight * grad_red
-            sums[np.uint64(16) + lane] += weight * grad_green
-            sums[np.uint64(32) + lane] += weight * grad_blue
-            sums[np.uint64(48) + lane] += weight * grad_z
-            sums[np.uint64(64) + lane] += slope
-            sums[np.uint64(80) + lane] += slope_x
-            sums[np.uint64(96) + lane] += slope_y
-            sums[np.uint64(112) + lane] += slope_x * dx
-            sums[np.uint64(128) + lane] += slope_x * dy
-            sums[np.uint64(144) + lane] += slope_y * dy
+    column = load(PIXEL_COLUMN, 0) + f4((block & 3) << 2)
+    row = load(PIXEL_ROW, 0) + f4(block & ~3)
+    upper = np.uint64(block * BACKWARD_PLANES * 16)
+    lower = upper + HALF
+    light0, light1 = load(state, upper), load(state, lower)
+    behind0, behind1 = load(state, plane(upper, 1)), load(state, plane(lower, 1))
+    own_visits = np.uint64(block * CHUNK)
+    for visit in range(np.uint64(listed)):
+        base = np.uint64(visits[own_visits + visit]) * np.uint64(RECORD)
+        dx, dy = column - near[base + np.uint64(X)], row - near[base + np.uint64(Y)]
+        red0, red1 = (
+            load(state, plane(upper, 2)),
+            load(state, plane(lower, 2)),
+        )
+        green0, green1 = (
+            load(state, plane(upper, 3)),
+            load(state, plane(lower, 3)),
+        )
+        blue0, blue1 = (
+            load(state, plane(upper, 4)),
+            load(state, plane(lower, 4)),
+        )
+        z0, z1 = (
+            load(state, plane(upper, 5)),
+            load(state, plane(lower, 5)),
+        )
+        red, green = near[base + np.uint64(RED)], near[base + np.uint64(GREEN)]
+        blue, z = near[base + np.uint64(BLUE)], near[base + np.uint64(Z)]
+        own0 = load(state, plane(upper, 6)) + red0 * red + green0 * green + blue0 * blue + z0 * z
+        own1 = load(state, plane(lower, 6)) + red1 * red + green1 * green + blue1 * blue + z1 * z
+        weight0, v0, light0, behind0 = _pass_lanes(near, base, dx, dy, light0, behind0, own0)
+        weight1, v1, light1, behind1 = _pass_lanes(
+            near, base, dx, dy + f4(2), light1, behind1, own1
+        )
+        v, twice = v0 + v1, v1 + v1
+        v_dx, v_dy = v * dx, v * dy + twice
+        # v0 dy^2 + v1 (dy + 2)^2
+        v_dy2 = v_dy * dy + twice * (dy + f4(2))
+        totalled = totals(
+            weight0 * red0 + weight1 * red1,
+            weight0 * green0 + weight1 * green1,
+            weight0 * blue0 + weight1 * blue1,
+            weight0 * z0 + weight1 * z1,
+            v,
+            v_dx,
+            v_dy,
+            v_dx * dx,
+        )
+        store(sums, base, load(sums, base) + totalled)
+        rest = base + np.uint64(8)
+        store(sums, rest, load(sums, rest) + folded(v_dy * dx, v_dy2))
+        if bits(highest(light0, light1) > f4(0)) == 0:
+            break
+    store(state, upper, light0)
+    store(state, lower, light1)
+    store(state, plane(upper, 1), behind0)
+    store(state, plane(lower, 1), behind1)
 
 
 @inlined
-def _sum_lanes(record, sums, grad):
-    """Turn the sums per lane into the gradient of one pair's record."""
-    red, green, blue, z = f4(0), f4(0), f4(0), f4(0)
-    m0, mx, my, mxx, mxy, myy = f4(0), f4(0), f4(0), f4(0), f4(0), f4(0)
-    for lane in range(LANES):
-        red += sums[lane]
-        green += sums[np.uint64(16) + lane]
-        blue += sums[np.uint64(32) + lane]
-        z += sums[np.uint64(48) + lane]
-        m0 += sums[np.uint64(64) + lane]
-        mx += sums[np.uint64(80) + lane]
-        my += sums[np.uint64(96) + lane]
-        mxx += sums[np.uint64(112) + lane]
-        mxy += sums[np.uint64(128) + lane]
-        myy += sums[np.uint64(144) + lane]
-    grad[X] = -(record[CONIC_XX] * mx + record[CONIC_XY] * my)
-    grad[Y] = -(record[CONIC_XY] * mx + record[CONIC_YY] * my)
+def _pass_lanes(near, base, dx, dy, before, behind, own):
+    """Pass one Gaussian in eight pixels.
+
+    Returns:
+        The Gaussian's weight; dL/dsigma; the light behind it; what lies behind it adds to the loss.
+    """
+    raw = falloff(near, base, dx, dy)
+    seen = raw >= LEAST
+    alpha = kept(seen, lowest(raw, MOST))
+    weight = alpha * before
+    after = before - weight
+    going = after > LAST_LIGHT
+    weight = kept(going, weight)
+    behind = behind - weight * own
+    v = raw * (behind / (f4(1) - alpha) - before * own)
+    return weight, kept(going & seen & (raw < MOST), v), kept(going, after), behind
+
+
+@inlined
+def _sum_up(near, sums, k, grad):
+    """Turn one pair's sums into the gradient of its record."""
+    base = np.uint64(k) * np.uint64(RECORD)
+    xx, xy = near[base + np.uint64(CONIC_XX)], near[base + np.uint64(CONIC_XY)]
+    yy = near[base + np.uint64(CONIC_YY)]
+    mx, my, mxx = sums[base + np.uint64(5)], sums[base + np.uint64(6)], sums[base + np.uint64(7)]
+    mxy, myy = f4(0), f4(0)
+    for part in range(8, 16, 2):
+        mxy += sums[base + np.uint64(part)]
+        myy += sums[base + np.uint64(part + 1)]
+    # dx and dy run from the Gaussian to the pixel.
+    grad[X], grad[Y] = -(xx * mx + xy * my), -(xy * mx + yy * my)
     grad[CONIC_XX], grad[CONIC_XY], grad[CONIC_YY] = f4(0.5) * mxx, mxy, f4(0.5) * myy
     # dalpha/dopacity = falloff = raw / opacity, and dalpha/dsigma = -raw.
-    grad[OPACITY] = -m0 / record[OPACITY]
-    grad[RED], grad[GREEN], grad[BLUE], grad[Z] = red, green, blue, z
+    grad[OPACITY] = -sums[base + np.uint64(4)] / near[base + np.uint64(OPACITY)]
+    for feature in range(3):
+        grad[RED + feature] = sums[base + np.uint64(feature)]
+    grad[Z] = sums[base + np.uint64(3)]

@@ -237,6 +237,7 @@ def project_backward(
         rows, normal, grad = np.empty((2, 3), f4), np.empty(3, f4), np.empty(Z + 1, f4)
         grad_rows, grad_rotation = np.empty((2, 3), f4), np.empty((3, 3), f4)
         grad_local, grad_axis = np.empty(3, f4), np.empty(3, f4)
+        grad_turn = np.empty((3, 3), f4)
         camera = grad_camera[block]
         for i in range(block * BLOCK, min(count, (block + 1) * BLOCK)):
             if slots[i] == slots[i + 1]:
@@ -271,7 +272,7 @@ def project_backward(
             grad_u, grad_v = K[0, 0] * grad[X], K[1, 1] * grad[Y]
             clamped_grad_u, clamped_grad_v = f4(0), f4(0)
             zoom_x, zoom_y = f4(0), f4(0)
-            grad_rotation[:] = 0
+            grad_rotation[:], grad_turn[:] = 0, 0
             for k in range(3):
                 grad_axis[0], grad_axis[1] = fx * grad_rows[0, k], fy * grad_rows[1, k]
                 grad_axis[2] = -(clamped_u * grad_axis[0] + clamped_v * grad_axis[1])
@@ -285,7 +286,7 @@ def project_backward(
                 for j in range(3):
                     for m in range(3):
                         grad_rotation[m, k] += viewmat[j, m] * grad_axis[j]
-                        camera[4 * j + m] += grad_axis[j] * rotation[m, k]
+                        grad_turn[j, m] += grad_axis[j] * rotation[m, k]
             if limits[0] <= u <= limits[1]:
                 grad_u += clamped_grad_u
             if limits[2] <= v <= limits[3]:
@@ -297,7 +298,7 @@ def project_backward(
                 camera[4 * j + 3] += grad_local[j]
                 for m in range(3):
                     grad_means[i, m] += viewmat[j, m] * grad_local[j]
-                    camera[4 * j + m] += grad_local[j] * means[i, m]
+                    camera[4 * j + m] += grad_turn[j, m] + grad_local[j] * means[i, m]
             camera[12] += grad[X] * u + zoom_x / K[0, 0]
             camera[13] += grad[Y] * v + zoom_y / K[1, 1]
             camera[14] += grad[X]

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ...errors import InputError
-from . import numba_blending, numba_projection
+from . import numba_binning, numba_blending, numba_projection
 from .base import Rasterized
-from .compose import CLAMP_MARGIN, check_scene, finish_pictures
+from .compose import CLAMP_MARGIN, check_scene
 
 _LOCK = threading.Lock()
 """numba's own thread pool ends the process when two threads start parallel kernels at once."""
@@ -67,13 +67,18 @@ class NumbaTileRasterizer:
                 "float32 on the CPU. Convert them, or choose the torch rasterizer."
             )
         frame = _Frame(width=width, height=height, near=near, eps2d=eps2d, antialiased=antialiased)
-        pictures = [means.new_zeros(0, height, width, 5)]
-        for colour, viewmat, K in zip(colors, viewmats, Ks, strict=True):
-            picture: Tensor = _Draw.apply(  # pyright: ignore[reportAssignmentType]
-                means, quats, scales, opacities, colour, viewmat, K, frame
-            )
-            pictures.append(picture[None])
-        return finish_pictures(torch.cat(pictures), background)
+        if background is None:
+            background = means.new_zeros(3)
+        drawn = [
+            _Draw.apply(means, quats, scales, opacities, *view, background, frame)
+            for view in zip(colors, viewmats, Ks, strict=True)
+        ]
+        if not drawn:
+            flat = means.new_zeros(0, height, width)
+            return Rasterized(colour=flat[..., None].expand(-1, -1, -1, 3), alpha=flat, depth=flat)
+        if len(drawn) == 1:  # As in every step of a fit: nothing to copy.
+            return Rasterized(*(picture[None] for picture in drawn[0]))
+        return Rasterized(*(torch.stack(pictures) for pictures in zip(*drawn, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +101,14 @@ class _Frame:
 
 
 class _Draw(torch.autograd.Function):
-    """One view: per pixel the sums of weight times (r, g, b, z, 1)."""
+    """One view's colour, alpha and depth."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
         *tensors, frame = inputs
-        means, quats, scales, opacities, colors, viewmat, K = map(_array, tensors)
+        means, quats, scales, opacities, colors, viewmat, K, background = map(_array, tensors)
         limits, size = frame.limits(K), np.array([frame.width, frame.height], np.float32)
-        columns = -(-frame.width // numba_blending.TILE)
-        rows = -(-frame.height // numba_blending.TILE)
+        columns, rows = (-(-side // numba_binning.TILE) for side in (frame.width, frame.height))
         with _LOCK:
             records, boxes = numba_projection.project(
                 means,
@@ -120,23 +124,33 @@ class _Draw(torch.autograd.Function):
                 np.float32(frame.eps2d),
                 frame.antialiased,
             )
-            order = numba_blending.sort_by_depth(records[:, numba_projection.Z], boxes)
-            pairs, starts, slots = numba_blending.bin_to_tiles(boxes, order, columns, rows)
-            blended = numba_blending.blend(records, boxes, pairs, starts, frame.width, frame.height)
+            order = numba_binning.sort_by_depth(records[:, numba_projection.Z], boxes)
+            pairs, starts, slots = numba_binning.bin_to_tiles(boxes, order, columns, rows)
+            *pictures, reached, ends = numba_blending.blend(
+                records.reshape(-1), boxes, pairs, starts, frame.width, frame.height, background
+            )
         ctx.save_for_backward(*tensors)
-        ctx.drawn = (frame, limits, records, boxes, pairs, starts, slots, blended)
-        return torch.from_numpy(blended)
+        ctx.drawn = (frame, limits, records, slots, pairs, starts, reached, ends, pictures)
+        return tuple(map(torch.from_numpy, pictures))
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, grad: Tensor
+        ctx: Any, *grad_pictures: Tensor
     ) -> tuple[Tensor | None, ...]:
-        frame, limits, records, boxes, pairs, starts, slots, blended = ctx.drawn
-        means, quats, scales, opacities, _, viewmat, K = map(_array, ctx.saved_tensors)
+        frame, limits, records, slots, pairs, starts, reached, ends, pictures = ctx.drawn
+        means, quats, scales, opacities, _, viewmat, K, background = map(_array, ctx.saved_tensors)
+        grad_pictures = tuple(map(_array, grad_pictures))
         with _LOCK:
             grad_pairs = numba_blending.blend_backward(
-                records, boxes, pairs, starts, blended, _array(grad)
+                records.reshape(-1),
+                pairs,
+                starts,
+                reached,
+                ends,
+                background,
+                *pictures,
+                *grad_pictures,
             )
             *grads, per_block = numba_projection.project_backward(
                 means,
@@ -156,7 +170,14 @@ class _Draw(torch.autograd.Function):
         grad_viewmat, grad_K = torch.zeros(4, 4), torch.zeros(3, 3)
         grad_viewmat[:3] = camera[:12].view(3, 4)
         grad_K[0, 0], grad_K[1, 1], grad_K[0, 2], grad_K[1, 2] = camera[12:]
-        return (*map(torch.from_numpy, grads), grad_viewmat, grad_K, None)
+        grad_background = np.einsum("hwc,hw->c", grad_pictures[0], 1 - pictures[1])
+        return (
+            *map(torch.from_numpy, grads),
+            grad_viewmat,
+            grad_K,
+            torch.from_numpy(grad_background),
+            None,
+        )
 
 
 def _array(tensor: Tensor) -> np.ndarray:
