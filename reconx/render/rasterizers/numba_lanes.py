@@ -92,10 +92,15 @@ def _and(context: Any, builder: Any, signature: Any, values: Any) -> Any:
     return builder.and_(*values)
 
 
+def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function for kernels, without numba's own first argument."""
+    return intrinsic(function)
+
+
 def _operation(emit: Callable[..., Any]) -> Callable[..., Any]:
     """An intrinsic of two `Lanes` or float32 values that gives `Lanes`."""
 
-    @intrinsic
+    @_intrinsic
     def function(typing: Any, a: types.Type, b: types.Type) -> Any:
         def lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             a, b = (_widen(builder, *pair) for pair in zip(signature.args, values, strict=True))
@@ -112,7 +117,7 @@ highest = _operation(lambda builder, a, b: builder.select(builder.fcmp_ordered("
 """The higher of a and b, lane by lane; b where either is NaN."""
 
 
-@intrinsic
+@_intrinsic
 def kept(typing: Any, mask: types.Type, value: types.Type) -> Any:
     """The value where the mask holds, else 0."""
 
@@ -122,7 +127,7 @@ def kept(typing: Any, mask: types.Type, value: types.Type) -> Any:
     return LANES(mask, value), lower
 
 
-@intrinsic
+@_intrinsic
 def bits(typing: Any, mask: types.Type) -> Any:
     """An int32 whose bit i is lane i of a mask."""
 
@@ -133,7 +138,7 @@ def bits(typing: Any, mask: types.Type) -> Any:
     return types.int32(mask), lower
 
 
-@intrinsic
+@_intrinsic
 def lowest_bit(typing: Any, number: types.Type) -> Any:
     """Place of the lowest set bit of an int32 that is not 0."""
 
@@ -143,7 +148,7 @@ def lowest_bit(typing: Any, number: types.Type) -> Any:
     return types.int32(types.int32), lower
 
 
-@intrinsic
+@_intrinsic
 def root(typing: Any, value: types.Type) -> Any:
     """The square root of each lane."""
 
@@ -156,32 +161,27 @@ def root(typing: Any, value: types.Type) -> Any:
 
 
 def _fold(builder: Any, a: Any, b: Any, run: int) -> Any:
-    """Sums of neighbouring runs of a's lanes and of b's, by turns.
+    """Halve a's lanes and b's by adding runs of 1, 2 or 4; the results take turns, a's first.
 
-    Runs of 1 and 2 stay within a half, where AVX shuffles fastest: there it is every second run
-    that is added to the next but one.
+    Runs of 1 and 2 are added within a half of the register, where AVX shuffles fastest.
     """
-    lanes = range(2 * WIDTH)
-    if run == 4:
-        low = [*lanes[0:4], *lanes[8:12]]
-    else:
-        low = [
-            lane
-            for half in (0, 4)
-            for r in range(0, 2, run)
-            for s in (0, 8)
-            for lane in lanes[s + half + r : s + half + r + run]
-        ]
+    halves, distance = ((0, 4), 2) if run < 4 else ((0,), 4)
+    near = [
+        lane
+        for half in halves
+        for start in range(half, half + distance, run)
+        for first in (start, WIDTH + start)
+        for lane in range(first, first + run)
+    ]
     index = ir.VectorType(ir.IntType(32), WIDTH)
-    far = 4 if run == 4 else 2
     parts = [
-        builder.shuffle_vector(a, b, ir.Constant(index, [lane + shift for lane in low]))
-        for shift in (0, far)
+        builder.shuffle_vector(a, b, ir.Constant(index, [lane + shift for lane in near]))
+        for shift in (0, distance)
     ]
     return builder.fadd(*parts)
 
 
-@intrinsic
+@_intrinsic
 def totals(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
     """The sum of a's lanes in lane 0, of b's in lane 1, and so on."""
 
@@ -189,23 +189,24 @@ def totals(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, 
         vectors = list(values)
         for run in (1, 2, 4):
             pairs = zip(vectors[::2], vectors[1::2], strict=True)
-            vectors = [_fold(builder, *pair, run) for pair in pairs]
+            vectors = [_fold(builder, left, right, run) for left, right in pairs]
         return vectors[0]
 
     return LANES(*[LANES] * WIDTH), lower
 
 
-@intrinsic
+@_intrinsic
 def folded(typing: Any, a: types.Type, b: types.Type) -> Any:
     """Lanes whose even ones add up to the sum of a's lanes, and the odd ones to that of b's."""
 
     def lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _fold(builder, *values, 1)
+        left, right = values
+        return _fold(builder, left, right, 1)
 
     return LANES(a, b), lower
 
 
-@intrinsic
+@_intrinsic
 def load(typing: Any, array: types.Type, place: types.Type) -> Any:
     """Eight neighbours in a one-dimensional float32 array, from a place on."""
 
@@ -215,7 +216,7 @@ def load(typing: Any, array: types.Type, place: types.Type) -> Any:
     return LANES(array, types.uint64), lower
 
 
-@intrinsic
+@_intrinsic
 def store(typing: Any, array: types.Type, place: types.Type, value: types.Type) -> Any:
     """Write eight neighbours into a one-dimensional float32 array, from a place on."""
 

@@ -140,7 +140,7 @@ class _Draw(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         frame, limits, records, slots, pairs, starts, reached, ends, pictures = ctx.drawn
         means, quats, scales, opacities, _, viewmat, K, background = map(_array, ctx.saved_tensors)
-        grad_pictures = tuple(map(_array, grad_pictures))
+        grad_colour, grad_alpha, grad_depth = map(_array, grad_pictures)
         with _LOCK:
             grad_pairs = numba_blending.blend_backward(
                 records.reshape(-1),
@@ -150,7 +150,9 @@ class _Draw(torch.autograd.Function):
                 ends,
                 background,
                 *pictures,
-                *grad_pictures,
+                grad_colour,
+                grad_alpha,
+                grad_depth,
             )
             *grads, per_block = numba_projection.project_backward(
                 means,
@@ -170,7 +172,7 @@ class _Draw(torch.autograd.Function):
         grad_viewmat, grad_K = torch.zeros(4, 4), torch.zeros(3, 3)
         grad_viewmat[:3] = camera[:12].view(3, 4)
         grad_K[0, 0], grad_K[1, 1], grad_K[0, 2], grad_K[1, 2] = camera[12:]
-        grad_background = np.einsum("hwc,hw->c", grad_pictures[0], 1 - pictures[1])
+        grad_background = np.einsum("hwc,hw->c", grad_colour, 1 - pictures[1])
         return (
             *map(torch.from_numpy, grads),
             grad_viewmat,
