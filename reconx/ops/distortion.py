@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..types import Cameras, LensDistortion, Photos
+from .image import erode
 from .projection import camera_rays, sample_image
 
 _RADII = 1024
@@ -78,6 +79,14 @@ def undistort_image(
     Returns:
         The picture, and true where it comes from inside the photo.
     """
+    pixels, inside = _look_up(camera, lens)
+    return sample_image(image, pixels, mode="bicubic").clamp(0, 1), inside
+
+
+def _look_up(
+    camera: Cameras, lens: LensDistortion
+) -> tuple[Float[Tensor, "height width 2"], Bool[Tensor, "height width"]]:
+    """Where in the photo each pixel of the pinhole camera lies, and whether that is inside."""
     rays = camera_rays(camera)[0, ..., :2]
     K = camera.K[0]
     pixels = distort_points(rays, lens) @ K[:2, :2].mT + K[:2, 2]
@@ -89,7 +98,7 @@ def undistort_image(
         & (pixels[..., 1] <= camera.height - half)
         & _before_fold(rays, lens)
     )
-    return sample_image(image, pixels, mode="bicubic").clamp(0, 1), inside
+    return pixels, inside
 
 
 def undistort_photos(photos: Photos, cameras: Cameras, lenses: Sequence[LensDistortion]) -> Photos:
@@ -106,8 +115,9 @@ def undistort_photos(photos: Photos, cameras: Cameras, lenses: Sequence[LensDist
         if not lens.bends:
             continue
         images[view], inside = undistort_image(photos.images[view], cameras[view], lens)
-        mask = photos.valid[view, ..., None].float()
-        known, _ = undistort_image(mask, cameras[view], lens)
+        # The picture's bicubic samples reach one pixel further than these bilinear ones.
+        mask = erode(photos.valid[view : view + 1], 1)[0, ..., None].float()
+        known = sample_image(mask, _look_up(cameras[view], lens)[0])
         valid[view] = inside & (known[..., 0] > 0.999)
     prior = photos.prior
     if prior is not None:

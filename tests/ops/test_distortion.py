@@ -97,6 +97,18 @@ def test_photos_without_distortion_are_left_alone(plane_scene: Scene) -> None:
     assert not freed.valid[1, 0, 0]
 
 
+def test_what_a_mask_covers_does_not_reach_beyond_it(plane_scene: Scene) -> None:
+    photos, cameras = plane_scene.photos, plane_scene.photo_cameras
+    valid, seen = photos.valid.clone(), []
+    valid[:, 20:50, 30:60] = False
+    for brightness in (0.0, 1.0):
+        images = torch.where(valid[..., None], photos.images, brightness)
+        masked = replace(photos, images=images, valid=valid)
+        freed = undistort_photos(masked, cameras, [LensDistortion(radial=(0.1,))] * 3)
+        seen.append(freed.images[freed.valid])
+    torch.testing.assert_close(*seen, atol=1e-6, rtol=0)
+
+
 def test_a_mask_bends_with_its_photo(plane_scene: Scene) -> None:
     photos, cameras = plane_scene.photos, plane_scene.photo_cameras
     valid = photos.valid.clone()
