@@ -151,6 +151,16 @@ def test_two_photos_with_known_focal(room):
     assert sparse.warnings == ()
 
 
+def test_a_photo_that_few_points_hold_is_named(room):
+    """Most of the second photo is masked."""
+    photos = as_photos(room, CameraPrior(K=CAMERAS.K))
+    photos.valid[1, HEIGHT // 6 :] = False
+    photos.valid[1, :, : WIDTH // 2] = False
+    sparse = solve(photos)
+    assert sparse.photo_index == (0, 1, 2)
+    assert sparse.warnings[-1].startswith("Photo 2 (IMG_0001.jpg) is held by only ")
+
+
 def test_two_photos_without_prior(room):
     sparse = solve(as_photos(room[:2]))
     assert rotation_errors(sparse.cameras, CAMERAS[:2]).max() < 1

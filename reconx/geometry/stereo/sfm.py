@@ -84,12 +84,7 @@ def reconstruct_sparse(photos: Photos, seed: int, progress: Progress) -> SparseR
         for index in sorted(joined)
         if not placement.placed[index]
     ]
-    located = int(np.isfinite(placement.points[:, 0]).sum())
-    if located < FEW_POINTS:
-        warnings.append(
-            f"Only {located} points hold the cameras together ({FEW_POINTS} make them reliable): "
-            "they may be off by degrees. Add photos in between."
-        )
+    warnings += _doubt_texts(photos, task, placement)
     for text in warnings:
         logger.warning(text)
     return _as_reconstruction(photos, task, placement, matches, tuple(warnings))
@@ -204,6 +199,22 @@ def _lonely_text(photos: Photos, pairs: dict[tuple[int, int], VerifiedPair], ind
 
 def _photo(photos: Photos, index: int) -> str:
     return f"Photo {index + 1} ({photos.names[index]})"
+
+
+def _doubt_texts(photos: Photos, task: PlacementTask, placement: Placement) -> list[str]:
+    """Say where few points hold the cameras: all of them, or else single ones."""
+    located = int(np.isfinite(placement.points[:, 0]).sum())
+    if located < FEW_POINTS:
+        return [
+            f"Only {located} points hold the cameras together ({FEW_POINTS} make them reliable): "
+            "they may be off by degrees. Add photos in between."
+        ]
+    held = np.bincount(task.tracks.photo[placement.used], minlength=len(photos))
+    return [
+        f"{_photo(photos, index)} is held by only {held[index]} points ({FEW_POINTS} make its "
+        "place reliable): it may be off by degrees. Add a photo between it and its neighbours."
+        for index in np.flatnonzero(placement.placed & (held < FEW_POINTS)).tolist()
+    ]
 
 
 def _given_poses(photos: Photos) -> Float[np.ndarray, "photo 3 4"]:
