@@ -80,21 +80,21 @@ def measure_costs(
     apart = run.device.type == "cuda"
     if apart:
         torch.cuda.reset_peak_memory_stats(run.device)
-    with run.session() as session:
-        session.silent = True
-        session.advance()
+    with run.bench() as bench:
+        bench.silent = True
+        bench.advance()
         began = time.perf_counter()
         for _ in range(MEASURED_STEPS):
-            session.advance()
+            bench.advance()
         if apart:
             torch.cuda.synchronize(run.device)
         step = (time.perf_counter() - began) / MEASURED_STEPS
-        parameters = session.learner.trained()
+        parameters = bench.learner.trained()
         trained: dict[str, int] = {}
         for name, value in parameters.items():
             part = name.partition(".")[0]
             trained[part] = trained.get(part, 0) + value.numel()
-        everything = list(session.learner.parameters())
+        everything = list(bench.learner.parameters())
     count = sum(trained.values())
     frozen = [value for value in everything if not value.requires_grad]
     # Single precision: the weight, its gradient, two moments, and perhaps the average.

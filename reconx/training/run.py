@@ -95,29 +95,29 @@ class TrainingRun:
             InputError: If a file is damaged.
             BackboneMismatch: If the denoiser runs past the structure.
         """
-        with self.session() as session:
-            last = session.total if stop_after is None else session.step + stop_after
-            task = (progress or SilentProgress()).start("Training", session.total)
-            while session.step < min(last, session.total):
-                session.advance()
-                task.update(session.step)
-            session.keep()
-            if session.step < session.total:
+        with self.bench() as bench:
+            last = bench.total if stop_after is None else bench.step + stop_after
+            task = (progress or SilentProgress()).start("Training", bench.total)
+            while bench.step < min(last, bench.total):
+                bench.advance()
+                task.update(bench.step)
+            bench.keep()
+            if bench.step < bench.total:
                 return None
             if self.accelerator.is_main_process:
-                with session.averaged():
-                    export_model(session.learner, self.options, self.folder, session.step)
+                with bench.averaged():
+                    export_model(bench.learner, self.options, self.folder, bench.step)
             self.accelerator.wait_for_everyone()
         return self.folder / MODEL_FILE
 
     @contextmanager
-    def session(self) -> Iterator["_Session"]:
+    def bench(self) -> Iterator["_Workbench"]:
         """The weights in memory within the block, as the last checkpoint left them."""
         with ExitStack() as stack:
-            session = _Session(self, self._checkpoints, self._places)
-            stack.enter_context(session.learner.attached())
-            stack.callback(session.journal.close)
-            yield session
+            bench = _Workbench(self, self._checkpoints, self._places)
+            stack.enter_context(bench.learner.attached())
+            stack.callback(bench.journal.close)
+            yield bench
 
     def _divide(self) -> list[range]:
         """This process's positions in each batch, as many at once as the recipe says."""
@@ -141,7 +141,7 @@ class TrainingRun:
             yield
 
 
-class _Session:
+class _Workbench:
     """The weights of a run in memory, and its steps."""
 
     def __init__(

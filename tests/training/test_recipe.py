@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,13 @@ def test_a_wrong_file_is_named(recipe: Path, tmp_path: Path) -> None:
     recipe.write_text("[1]", encoding="utf-8")
     with pytest.raises(InputError, match="no JSON object"):
         read_recipe(recipe)
+
+
+def test_the_recipe_of_the_readme_is_one(tmp_path: Path) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+    (text,) = re.findall(r"```json\n(.*?)```", readme, re.S)
+    path = tmp_path / "recipe.json"
+    path.write_text(text, encoding="utf-8")
+    options = read_recipe(path)
+    assert [source.kind for source in options.data] == ["re10k", "procedural"]
+    assert options.clip.frames % 4 == 1
