@@ -6,13 +6,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from . import __version__
 from .checks import check_choice, check_device, check_range
-from .geometry.estimators.base import GeometryEstimator, GeometryOptions
+from .errors import InputError
+from .geometry.estimators.base import GeometryOptions
+from .geometry.estimators.pairwise import PairwiseModel
 from .geometry.estimators.registry import load_model, make_estimator
 from .photos.loading import PhotoOptions, load_photos
 from .progress import Progress, SilentProgress, StageUsage, measure_usage
+from .splats.confidence.base import ConfidenceSource, judge_views
+from .splats.confidence.registry import make_source
 from .splats.fit import FitOptions, fit_gaussians
 from .trajectory.options import CameraPath, MoveOptions, PathOptions
 from .trajectory.path import KINDS, make_path
@@ -65,6 +70,8 @@ class ReconstructOptions:
     """Registered video backbone."""
     model: ModelOptions | None = None
     """Its weights, for a backbone that has some."""
+    confidence: str = "agreement"
+    """Registered source of confidence, which judges frames that their backbone does not."""
     fit: FitOptions = field(default_factory=FitOptions)
     """The fit of the Gaussians."""
     device: str = "cpu"
@@ -191,7 +198,10 @@ def reconstruct(
     check_device(options.device)
     # Unknown names and missing packages fail here, before the first long stage.
     check_choice("Path kind", options.path.kind, tuple(KINDS))
-    estimator = _make_estimator(options)
+    model = _load_model(options)
+    own = {} if model is None else {"model": model}
+    estimator = make_estimator(options.estimator, options.geometry, **own)
+    source = _make_source(options, model)
     backbone = make_backbone(options.backbone, options.model)
     usage: dict[str, StageUsage] = {}
     with _stage("photos", usage):
@@ -205,6 +215,9 @@ def reconstruct(
         views = sample_views(
             backbone, scene, path, seed=options.seed, device=options.device, progress=progress
         )
+    if views.confidence is None:
+        with _stage("confidence", usage):
+            views = judge_views(views, scene, source, progress)
     with _stage("fit", usage):
         fit = fit_gaussians(
             scene,
@@ -220,11 +233,23 @@ def reconstruct(
     )
 
 
-def _make_estimator(options: ReconstructOptions) -> GeometryEstimator:
+def _load_model(options: ReconstructOptions) -> Any:
+    """The estimator's network, where a checkpoint was given."""
     if options.checkpoint is None:
-        return make_estimator(options.estimator, options.geometry)
-    model = load_model(options.estimator, options.checkpoint, options.device)
-    return make_estimator(options.estimator, options.geometry, model=model)
+        return None
+    return load_model(options.estimator, options.checkpoint, options.device)
+
+
+def _make_source(options: ReconstructOptions, model: Any) -> ConfidenceSource:
+    if options.confidence != "pairwise":
+        return make_source(options.confidence, device=options.device)
+    if not isinstance(model, PairwiseModel):
+        raise InputError(
+            f"Confidence source 'pairwise' matches frames by a pairwise network, and estimator "
+            f"'{options.estimator}' has none. Choose estimator dust3r with its checkpoint, or the "
+            "source agreement."
+        )
+    return make_source("pairwise", model=model)
 
 
 def versions() -> dict[str, str]:

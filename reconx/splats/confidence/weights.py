@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import InputError
+from ...errors import InputError
 
 REFERENCE_CONFIDENCE = 10.0
 """Confidence at and above which a generated pixel counts as much as a captured one."""

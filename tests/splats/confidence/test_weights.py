@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reconx.errors import InputError
-from reconx.splats.confidence import weights_from_confidence
+from reconx.splats.confidence.weights import weights_from_confidence
 
 
 def test_no_evidence_weighs_nothing_and_the_reference_weighs_one():

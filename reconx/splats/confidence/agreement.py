@@ -1,0 +1,232 @@
+"""Confidence without weights: frames agree with photos, and where no photo tells, with each other.
+
+Where captured geometry stands, each photo that sees the surface is looked up there. In holes a
+plane sweep over depth asks whether any place of the surface would make the neighbours agree
+(Collins 1996); that proves less, so it counts less.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from ...ops.image import resize_images
+from ...ops.photos import fit_size
+from ...ops.projection import camera_rays, inside_image, project_points, unproject_depth
+from ...progress import Progress
+from ...render.cloud import scene_cloud
+from ...render.points import render_points
+from ...trajectory.focus import camera_distances, median_depth
+from ...types import Cameras, Scene, Views
+from ..placing import view_depths
+from .weights import REFERENCE_CONFIDENCE
+from .windows import agreement_of, expected_error, mean_error
+
+WORKING_SIDE = 256
+"""Long side in pixels at which pictures are compared: errors of a pixel there are worth a doubt."""
+PHOTOS = 4
+"""Photos that a frame is compared with: the most alike ones."""
+NEIGHBOURS = 4
+"""Frames and photos that a hole is compared with."""
+LEAST_APART = 0.02
+"""Cameras nearer than this, in depths or radians, see the same error alike: no witnesses."""
+SHIFT = 1
+"""Pixels by which geometry may misplace a photo."""
+HIDDEN_SHARE = 0.05
+"""A point farther than what a photo shows there by more than this share is hidden to it."""
+SWEEP = 32
+"""Depths that are tried, evenly in 1 / depth."""
+MARGIN = 1.5
+"""Surfaces of holes may lie this factor outside the depths of the scene's points."""
+UNSEEN = 0.3
+"""Agreement of what no other picture shows: neither proven nor contradicted."""
+HOLE_CAP = 0.7
+"""Highest agreement in holes: neighbours may be wrong alike."""
+
+
+class AgreementSource:
+    """Judges frames by photos and by each other; see `ConfidenceSource` for the contract."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Keep the device of the work."""
+        self.device = device
+
+    def judge(
+        self, scene: Scene, views: Views, progress: Progress
+    ) -> Float[Tensor, "frame height width"]:
+        """See `ConfidenceSource`."""
+        gallery = _Gallery.of(scene, views, self.device)
+        cloud = scene_cloud(scene).to(self.device)
+        judged = gallery.generated
+        task = progress.start("Judging frames", len(judged))
+        confidence = torch.ones(views.known.shape)
+        for count, frame in enumerate(judged):
+            camera = gallery.cameras[frame]
+            depth = render_points(cloud, camera.to("cpu")).depth[0].to(self.device)
+            agreement, covered = _agreement_with_photos(gallery, frame, depth)
+            if not covered.all():
+                others = _agreement_in_holes(gallery, frame)
+                agreement = torch.where(covered, agreement, others)
+            confidence[frame] = _enlarged(REFERENCE_CONFIDENCE**agreement, views.cameras)
+            task.update(count + 1)
+        return confidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gallery:
+    """Frames, then photos, at the working size: whoever can bear witness."""
+
+    planes: Float[Tensor, "picture 4 h w"]
+    """Colour, and 1 where it is valid."""
+    cameras: Cameras
+    """One per picture."""
+    distance: Float[Tensor, "picture picture"]
+    """Between cameras, in depths and radians."""
+    generated: list[int]
+    """Which pictures are generated frames."""
+    photos: list[int]
+    """Which are photos, in the scene's order."""
+    surfaces: Float[Tensor, "photo 1 h w"]
+    """Depth that was measured in each photo; 0 where none was."""
+    inverse_depths: list[float]
+    """Of the sweep."""
+
+    @staticmethod
+    def of(scene: Scene, views: Views, device: str) -> "_Gallery":
+        """Gather everything; captured frames bear no witness, since the photos do."""
+        width, height = fit_size(views.cameras.width, views.cameras.height, WORKING_SIDE)
+        valid = torch.ones_like(views.known)[..., None]
+        frames = torch.cat([views.frames, valid], dim=-1)
+        # Photos of another shape are squeezed into the frames', and so are their K.
+        photos = torch.cat([scene.photos.images, scene.photos.valid[..., None]], dim=-1)
+        pictures = [resize_images(part, width, height) for part in (frames, photos)]
+        parts = [part.resized(width, height) for part in (views.cameras, scene.photo_cameras)]
+        cameras = Cameras.concatenate(parts)
+        depths = view_depths(scene).where(scene.measured, 0.0)[:, None]
+        surfaces = functional.interpolate(depths, (height, width), mode="nearest-exact")
+        count = len(frames)
+        return _Gallery(
+            planes=torch.cat(pictures).clamp(0, 1).permute(0, 3, 1, 2).contiguous().to(device),
+            cameras=cameras.to(device),
+            distance=camera_distances(cameras, median_depth(scene)),
+            generated=(views.photo_index < 0).nonzero()[:, 0].tolist(),
+            photos=list(range(count, count + len(photos))),
+            surfaces=surfaces.to(device),
+            inverse_depths=_sweep_of(depths[depths > 0]),
+        )
+
+    def nearest(self, frame: int, among: Sequence[int]) -> list[int]:
+        """Others in rising order of distance; the same whatever order they come in."""
+        others = (other for other in among if other != frame)
+        return sorted(others, key=lambda other: float(self.distance[frame, other]))
+
+
+def _sweep_of(depths: Float[Tensor, " n"]) -> list[float]:
+    """Inverse depths that surfaces of the scene may have, nearest last."""
+    step = -(-len(depths) // 1_000_000)  # torch.quantile takes at most 16 million values
+    near, far = torch.quantile(depths[::step], torch.tensor([0.01, 0.99])).tolist()
+    return torch.linspace(1 / (far * MARGIN), MARGIN / near, SWEEP).tolist()
+
+
+def _agreement_with_photos(
+    gallery: _Gallery, frame: int, depth: Float[Tensor, "h w"]
+) -> tuple[Float[Tensor, "h w"], Bool[Tensor, "h w"]]:
+    """Best agreement with a photo that sees the surface, and where one does."""
+    points = unproject_depth(depth[None], gallery.cameras[frame])[0]
+    near = gallery.nearest(frame, gallery.photos)[:PHOTOS]
+    looked = [_look_up_photo(gallery, photo, points) for photo in near]
+    references, seen = (torch.stack(part) for part in zip(*looked, strict=True))
+    picture = gallery.planes[frame, :3]
+    expected = expected_error(references, seen)
+    found = torch.full_like(expected, torch.inf)
+    for moved in product(range(-SHIFT, SHIFT + 1), repeat=2):
+        others = torch.roll(references, moved, dims=(-2, -1))
+        there = torch.roll(seen, moved, dims=(-2, -1))
+        found = torch.minimum(found, mean_error(picture.expand_as(others), others, there))
+    agreement = agreement_of(found, expected) * seen
+    return agreement.amax((0, 1)), seen.any(0)[0]
+
+
+def _look_up_photo(
+    gallery: _Gallery, photo: int, points: Float[Tensor, "h w 3"]
+) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "1 h w"]]:
+    """A photo's colours at points, and 1 where it sees them; NaN points are not seen."""
+    camera = gallery.cameras[photo]
+    pixels, z = project_points(points, camera.viewmats[0], camera.K[0])
+    shown = (z > 0) & inside_image(pixels, camera.width, camera.height)
+    pixels = torch.where(shown[..., None], pixels, 0.0)[None]
+    pixels = pixels / torch.tensor([camera.width, camera.height]).to(pixels)
+    planes = _sample(gallery.planes[photo][None], pixels)[0]
+    surface = gallery.surfaces[photo - gallery.photos[0]][None]
+    front = _sample(surface, pixels, "nearest")[0, 0]
+    hidden = (front > 0) & (z > front * (1 + HIDDEN_SHARE))
+    return planes[:3], (shown & ~hidden & (planes[3] > 0.99))[None].float()
+
+
+def _agreement_in_holes(gallery: _Gallery, frame: int) -> Float[Tensor, "h w"]:
+    """How well some depth of each pixel makes the two best neighbours agree with it.
+
+    A neighbour that does not see the place neither proves nor contradicts.
+    """
+    near = gallery.nearest(frame, (*gallery.generated, *gallery.photos))
+    apart = [other for other in near if gallery.distance[frame, other] >= LEAST_APART]
+    near = (apart or near)[:NEIGHBOURS]
+    camera, picture = gallery.cameras[frame], gallery.planes[frame, :3]
+    expected = expected_error(picture, torch.ones_like(picture[:1])).expand(len(near), 1, -1, -1)
+    far, shift = _plane_maps(camera, gallery.cameras[near])
+    others = gallery.planes[near]
+    best = torch.zeros_like(picture[0])
+    shown = torch.stack([_place(far, shift, inverse)[1] for inverse in gallery.inverse_depths])
+    unseen = shown.float().mean(0) < 0.5
+    for inverse in gallery.inverse_depths:
+        pixels, shown = _place(far, shift, inverse)
+        planes = _sample(others, pixels)
+        seen = (shown & (planes[:, 3] > 0.99))[:, None].float()
+        found = mean_error(picture.expand(len(near), -1, -1, -1), planes[:, :3], seen)
+        agreement = (agreement_of(found, expected) * seen)[:, 0]
+        agreement = torch.where(unseen, UNSEEN, agreement)
+        best = torch.maximum(best, agreement.topk(min(2, len(near)), dim=0).values.mean(0))
+    return best.clamp(max=HOLE_CAP)
+
+
+def _plane_maps(
+    camera: Cameras, others: Cameras
+) -> tuple[Float[Tensor, "n h w 3"], Float[Tensor, "n 1 1 3"]]:
+    """Homogeneous pixels of other cameras: the first at infinity, the second per inverse depth."""
+    relative = others.viewmats @ camera.camera_to_world
+    turned = others.K @ relative[:, :3, :3]
+    far = torch.einsum("nij,hwj->nhwi", turned, camera_rays(camera)[0])
+    shift = (others.K @ relative[:, :3, 3:])[..., 0]
+    size = torch.tensor([others.width, others.height, 1.0]).to(far)
+    return far / size, (shift / size)[:, None, None]
+
+
+def _place(
+    far: Float[Tensor, "n h w 3"], shift: Float[Tensor, "n 1 1 3"], inverse: float
+) -> tuple[Float[Tensor, "n h w 2"], Bool[Tensor, "n h w"]]:
+    """Where a plane at a depth shows, in shares of the picture, and whether it does."""
+    place = far + inverse * shift
+    z = place[..., 2:]
+    pixels = place[..., :2] / z.clamp_min(1e-6)
+    return pixels, (z[..., 0] > 1e-6) & inside_image(pixels, 1, 1)
+
+
+def _sample(
+    planes: Float[Tensor, "n channel h w"],
+    places: Float[Tensor, "n rows columns 2"],
+    mode: str = "bilinear",
+) -> Float[Tensor, "n channel rows columns"]:
+    """Look pictures up at places in shares of their size; the border continues outside."""
+    return functional.grid_sample(
+        planes, 2 * places - 1, mode=mode, padding_mode="border", align_corners=False
+    )
+
+
+def _enlarged(confidence: Float[Tensor, "h w"], cameras: Cameras) -> Float[Tensor, "height width"]:
+    size = (cameras.height, cameras.width)
+    planes = functional.interpolate(confidence[None, None], size=size, mode="bilinear")
+    return planes[0, 0].cpu()

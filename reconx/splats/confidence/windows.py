@@ -1,0 +1,60 @@
+"""How alike two pictures of one surface are, window by window. Channels first, as torch filters."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+RADIUS = 3
+"""Windows are 7 pixels wide: large enough that texture agrees by chance seldom."""
+NOISE = 0.06
+"""Standard deviation of colour between clean pictures of one surface: exposure, shine, noise."""
+TEXTURE_NOISE = 0.5
+"""And per standard deviation of the texture: half a pixel of misplacement, or unequal sharpness."""
+SHARPNESS = 1.5
+"""Exponent of the fall beyond what noise explains; 1 is the weight of a Cauchy-like loss."""
+
+
+def expected_error(
+    planes: Float[Tensor, "*n 3 h w"], seen: Float[Tensor, "*n 1 h w"]
+) -> Float[Tensor, "*n 1 h w"]:
+    """Squared difference per channel that noise, exposure and small errors of depth explain.
+
+    Args:
+        planes: Pictures in [0, 1].
+        seen: 1 where they show anything, else 0.
+    """
+    planes = planes * seen
+    moments = window_mean(torch.cat([planes, planes.square(), seen], dim=-3))
+    area = moments[..., 6:, :, :].clamp_min(1e-6)
+    mean, square = moments[..., :3, :, :] / area, moments[..., 3:6, :, :] / area
+    texture = (square - mean.square()).mean(-3, keepdim=True).clamp_min(0)
+    return NOISE**2 + TEXTURE_NOISE**2 * texture
+
+
+def mean_error(
+    planes: Float[Tensor, "*n 3 h w"],
+    others: Float[Tensor, "*n 3 h w"],
+    seen: Float[Tensor, "*n 1 h w"],
+) -> Float[Tensor, "*n 1 h w"]:
+    """Mean squared difference over each window's seen pixels; infinite without any."""
+    error = (planes - others).square().mean(-3, keepdim=True)
+    total = window_mean(torch.cat([error * seen, seen], dim=-3))
+    found, share = total[..., :1, :, :], total[..., 1:, :, :]
+    return torch.where(share > 1e-6, found / share, torch.inf)
+
+
+def agreement_of(
+    found: Float[Tensor, "*n 1 h w"], expected: Float[Tensor, "*n 1 h w"]
+) -> Float[Tensor, "*n 1 h w"]:
+    """1 up to the error that is expected, then falling: the weight that a robust fit would give."""
+    return (expected / found).clamp(max=1) ** SHARPNESS
+
+
+def window_mean(planes: Float[Tensor, "*n channel h w"]) -> Float[Tensor, "*n channel h w"]:
+    """Mean over square windows; at the borders over what lies inside."""
+    side = 2 * RADIUS + 1
+    flat = planes.reshape(-1, 1, *planes.shape[-2:])
+    for size, pad in (((1, side), (0, RADIUS)), ((side, 1), (RADIUS, 0))):
+        flat = functional.avg_pool2d(flat, size, 1, pad, count_include_pad=False)
+    return flat.reshape(planes.shape)
