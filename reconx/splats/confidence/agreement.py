@@ -24,7 +24,7 @@ from ...trajectory.focus import camera_distances, median_depth
 from ...types import Cameras, Scene, Views
 from ..placing import view_depths
 from .weights import REFERENCE_CONFIDENCE
-from .windows import agreement_of, expected_error, mean_error
+from .windows import agreement_of, expected_error, mean_error, window_mean
 
 WORKING_SIDE = 256
 """Long side in pixels at which pictures are compared: errors of a pixel there are worth a doubt."""
@@ -34,16 +34,29 @@ NEIGHBOURS = 4
 """Frames and photos that a hole is compared with."""
 LEAST_APART = 0.02
 """Cameras nearer than this, in depths or radians, see the same error alike: no witnesses."""
+PHOTO_NOISE, PHOTO_TEXTURE_NOISE = 0.06, 0.5
+"""Deviation of colour from a photo that is no error: exposure and shine; and per deviation of the
+texture, since geometry misplaces it by up to half a pixel."""
+FRAME_NOISE, FRAME_TEXTURE_NOISE = 0.04, 0.35
+"""The same from a neighbour of one's own kind, at a depth that suits best."""
+MOST_GAIN = 1.25
+"""Factor by which a whole frame may differ in exposure from a photo, per channel."""
 SHIFT = 1
 """Pixels by which geometry may misplace a photo."""
 HIDDEN_SHARE = 0.05
 """A point farther than what a photo shows there by more than this share is hidden to it."""
+SMOOTH = 4
+"""Pixels to each side over which agreement at one depth is averaged: chance agrees here and there,
+a surface all around."""
 SWEEP = 32
 """Depths that are tried, evenly in 1 / depth."""
 MARGIN = 1.5
 """Surfaces of holes may lie this factor outside the depths of the scene's points."""
 UNSEEN = 0.3
 """Agreement of what no other picture shows: neither proven nor contradicted."""
+DOUBTED, PROVEN = 0.15, 0.45
+"""Agreement with neighbours up to which a hole counts as wrong, and from which as right: chance
+finds some depth for anything, wide gaps between neighbours leave none for much that is right."""
 HOLE_CAP = 0.7
 """Highest agreement in holes: neighbours may be wrong alike."""
 
@@ -141,7 +154,10 @@ def _agreement_with_photos(
     looked = [_look_up_photo(gallery, photo, points) for photo in near]
     references, seen = (torch.stack(part) for part in zip(*looked, strict=True))
     picture = gallery.planes[frame, :3]
-    expected = expected_error(references, seen)
+    references = references * _gains(picture, references, seen)
+    expected = expected_error(
+        references, seen, noise=PHOTO_NOISE, texture_noise=PHOTO_TEXTURE_NOISE
+    )
     found = torch.full_like(expected, torch.inf)
     for moved in product(range(-SHIFT, SHIFT + 1), repeat=2):
         others = torch.roll(references, moved, dims=(-2, -1))
@@ -149,6 +165,21 @@ def _agreement_with_photos(
         found = torch.minimum(found, mean_error(picture.expand_as(others), others, there))
     agreement = agreement_of(found, expected) * seen
     return agreement.amax((0, 1)), seen.any(0)[0]
+
+
+def _gains(
+    picture: Float[Tensor, "3 h w"],
+    references: Float[Tensor, "n 3 h w"],
+    seen: Float[Tensor, "n 1 h w"],
+) -> Float[Tensor, "n 3 1 1"]:
+    """Exposure of a picture over that of each reference, by the medians of what both show."""
+    gains = torch.ones(len(references), 3, 1, 1, device=picture.device)
+    for index, mask in enumerate(seen[:, 0] > 0):
+        if bool(mask.any()):
+            own = picture[:, mask].median(dim=1).values
+            other = references[index][:, mask].median(dim=1).values
+            gains[index, :, 0, 0] = own / other.clamp_min(1e-3)
+    return gains.clamp(1 / MOST_GAIN, MOST_GAIN)
 
 
 def _look_up_photo(
@@ -176,7 +207,12 @@ def _agreement_in_holes(gallery: _Gallery, frame: int) -> Float[Tensor, "h w"]:
     apart = [other for other in near if gallery.distance[frame, other] >= LEAST_APART]
     near = (apart or near)[:NEIGHBOURS]
     camera, picture = gallery.cameras[frame], gallery.planes[frame, :3]
-    expected = expected_error(picture, torch.ones_like(picture[:1])).expand(len(near), 1, -1, -1)
+    expected = expected_error(
+        picture[None],
+        torch.ones_like(picture[None, :1]),
+        noise=FRAME_NOISE,
+        texture_noise=FRAME_TEXTURE_NOISE,
+    ).expand(len(near), 1, -1, -1)
     far, shift = _plane_maps(camera, gallery.cameras[near])
     others = gallery.planes[near]
     best = torch.zeros_like(picture[0])
@@ -189,8 +225,9 @@ def _agreement_in_holes(gallery: _Gallery, frame: int) -> Float[Tensor, "h w"]:
         found = mean_error(picture.expand(len(near), -1, -1, -1), planes[:, :3], seen)
         agreement = (agreement_of(found, expected) * seen)[:, 0]
         agreement = torch.where(unseen, UNSEEN, agreement)
-        best = torch.maximum(best, agreement.topk(min(2, len(near)), dim=0).values.mean(0))
-    return best.clamp(max=HOLE_CAP)
+        both = agreement.topk(min(2, len(near)), dim=0).values.mean(0)
+        best = torch.maximum(best, window_mean(both[None], SMOOTH)[0])
+    return HOLE_CAP * ((best - DOUBTED) / (PROVEN - DOUBTED)).clamp(0, 1)
 
 
 def _plane_maps(

@@ -7,29 +7,31 @@ from torch.nn import functional
 
 RADIUS = 3
 """Windows are 7 pixels wide: large enough that texture agrees by chance seldom."""
-NOISE = 0.06
-"""Standard deviation of colour between clean pictures of one surface: exposure, shine, noise."""
-TEXTURE_NOISE = 0.5
-"""And per standard deviation of the texture: half a pixel of misplacement, or unequal sharpness."""
 SHARPNESS = 1.5
 """Exponent of the fall beyond what noise explains; 1 is the weight of a Cauchy-like loss."""
 
 
 def expected_error(
-    planes: Float[Tensor, "*n 3 h w"], seen: Float[Tensor, "*n 1 h w"]
+    planes: Float[Tensor, "*n 3 h w"],
+    seen: Float[Tensor, "*n 1 h w"],
+    *,
+    noise: float,
+    texture_noise: float,
 ) -> Float[Tensor, "*n 1 h w"]:
     """Squared difference per channel that noise, exposure and small errors of depth explain.
 
     Args:
         planes: Pictures in [0, 1].
         seen: 1 where they show anything, else 0.
+        noise: Standard deviation of colour between clean pictures of one surface.
+        texture_noise: And per standard deviation of the texture: displacement, unequal sharpness.
     """
     planes = planes * seen
     moments = window_mean(torch.cat([planes, planes.square(), seen], dim=-3))
     area = moments[..., 6:, :, :].clamp_min(1e-6)
     mean, square = moments[..., :3, :, :] / area, moments[..., 3:6, :, :] / area
     texture = (square - mean.square()).mean(-3, keepdim=True).clamp_min(0)
-    return NOISE**2 + TEXTURE_NOISE**2 * texture
+    return noise**2 + texture_noise**2 * texture
 
 
 def mean_error(
@@ -51,10 +53,12 @@ def agreement_of(
     return (expected / found).clamp(max=1) ** SHARPNESS
 
 
-def window_mean(planes: Float[Tensor, "*n channel h w"]) -> Float[Tensor, "*n channel h w"]:
+def window_mean(
+    planes: Float[Tensor, "*n channel h w"], radius: int = RADIUS
+) -> Float[Tensor, "*n channel h w"]:
     """Mean over square windows; at the borders over what lies inside."""
-    side = 2 * RADIUS + 1
+    side = 2 * radius + 1
     flat = planes.reshape(-1, 1, *planes.shape[-2:])
-    for size, pad in (((1, side), (0, RADIUS)), ((side, 1), (RADIUS, 0))):
+    for size, pad in (((1, side), (0, radius)), ((side, 1), (radius, 0))):
         flat = functional.avg_pool2d(flat, size, 1, pad, count_include_pad=False)
     return flat.reshape(planes.shape)

@@ -8,7 +8,13 @@ from torch import Tensor
 
 from reconx.progress import SilentProgress
 from reconx.render.points import render_scene
-from reconx.splats.confidence.agreement import HOLE_CAP, UNSEEN, AgreementSource
+from reconx.splats.confidence.agreement import (
+    DOUBTED,
+    HOLE_CAP,
+    PROVEN,
+    UNSEEN,
+    AgreementSource,
+)
 from reconx.splats.confidence.base import ConfidenceSource, judge_views
 from reconx.splats.confidence.weights import weights_from_confidence
 from reconx.splats.confidence.windows import RADIUS
@@ -85,7 +91,8 @@ def test_a_wrong_patch_is_doubted_there_and_nowhere_else(
     reach = RADIUS + 1
     far[20 - reach : 40 + reach, 40 - reach : 60 + reach] = False
     assert float(after[inner & covered].mean()) < 0.15
-    torch.testing.assert_close(after[far & covered], before[far & covered])
+    # The frame's exposure is found anew, so that a few pixels elsewhere change a little.
+    assert float((after - before).abs()[far & covered].mean()) < 0.005
 
 
 def test_the_farther_a_frame_is_displaced_the_less_it_is_trusted(
@@ -123,7 +130,7 @@ def test_without_captured_geometry_neighbours_bear_capped_witness(plane_scene: S
     hole = render_scene(scene, views.cameras).hole
     clean = weights_of(views, scene)
     assert float(clean[hole].max()) <= HOLE_CAP + 1e-3
-    assert float(clean[0, 20:50, 30:60].mean()) > 0.8 * HOLE_CAP
+    assert float(clean[0, 20:50, 30:60].mean()) > 0.6 * HOLE_CAP
     frames = images.clone()
     frames[0, 20:50, 30:60] = torch.tensor([1.0, 0.0, 1.0])
     wrong = weights_of(replace(views, frames=frames), scene)
@@ -137,8 +144,9 @@ def test_what_nobody_else_shows_is_neither_proven_nor_contradicted(
     turned = views.cameras.camera_to_world.clone()
     turned[:, :3, :3] = turned[:, :3, :3] @ torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
     cameras = replace(views.cameras, camera_to_world=turned)
+    expected = HOLE_CAP * (UNSEEN - DOUBTED) / (PROVEN - DOUBTED)
     away = weights_of(replace(views, cameras=cameras), scene)
-    torch.testing.assert_close(away, torch.full_like(away, UNSEEN))
+    torch.testing.assert_close(away, torch.full_like(away, expected))
 
 
 def test_the_order_of_the_frames_changes_nothing(plane_scene: Scene) -> None:
