@@ -146,6 +146,7 @@ def _write_pictures(
             frames=result.views.frames,
             holes=~result.views.known,
             renders=film.colour,
+            confidence=result.views.confidence,
         ),
         photo_renders=photos.colour,
         overlap=overlap,

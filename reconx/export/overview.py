@@ -12,7 +12,7 @@ from ..ops.metrics import psnr
 from ..types import ALL_WELL, Cameras, NextPhoto, Overlap, Scene
 from .pictures import photo_rectangle
 from .plan import draw_plan
-from .scene_pictures import depth_limits, draw_confidence, draw_depth
+from .scene_pictures import confidence_colours, depth_limits, draw_confidence, draw_depth
 from .sheet import GAP, MARGIN, SHEET_WIDTH, Section, Tile, draw_sheet
 
 MOST_PHOTOS = 6
@@ -34,6 +34,8 @@ class PathPictures:
     """True where no photo saw the frame's surface; of the frames' size."""
     renders: Float[Tensor, "frame h w 3"] | None = None
     """The Gaussians seen from the path."""
+    confidence: Float[Tensor, "frame height width"] | None = None
+    """How far the frames are trusted, >= 1; of the frames' size."""
 
 
 def draw_overview(
@@ -117,6 +119,9 @@ def _path_section(path: PathPictures) -> Section:
         rows.append([_frame_tile(path.frames, path.holes, index) for index in shown])
         if path.holes is not None:
             heading += ": hatched is what no photo shows and was made up"
+    if path.confidence is not None:
+        check_shape("Confidence of the path", path.confidence, count, None, None)
+        rows.append([_confidence_tile(path.confidence[index], index) for index in shown])
     if path.renders is not None:
         check_shape("Renders of the path", path.renders, count, None, None, 3)
         rows.append(
@@ -139,6 +144,12 @@ def _frame_tile(frames: Tensor, holes: Tensor | None, index: int) -> Tile:
         picture=torch.where(hatched, _HATCH, frames[index]),
         caption=f"frame {index + 1}: {share:.0f} % unseen",
     )
+
+
+def _confidence_tile(confidence: Tensor, index: int) -> Tile:
+    trusted = 100 * float(confidence.log10().clamp(0, 1).mean())
+    caption = f"frame {index + 1}: {trusted:.0f} % trusted"
+    return Tile(picture=confidence_colours(confidence), caption=caption)
 
 
 def _plan_section(scene: Scene, path: Cameras) -> Section:

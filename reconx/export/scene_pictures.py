@@ -38,9 +38,14 @@ def draw_depth(scene: Scene, index: int, limits: tuple[float, float]) -> Float[T
 
 def draw_confidence(scene: Scene, index: int) -> Float[Tensor, "h w 3"]:
     """One photo's confidence: the brighter, the surer."""
-    # Confidence 10 counts as certain in the fit, so that it gets the brightest colour.
-    glow = apply_colour_map(scene.confidence[index].log10(), GLOW)
+    glow = confidence_colours(scene.confidence[index])
     return torch.where(scene.valid[index][..., None], glow, EMPTY)
+
+
+def confidence_colours(confidence: Float[Tensor, "*frame h w"]) -> Float[Tensor, "*frame h w 3"]:
+    """Black where there is no evidence, the brighter the surer."""
+    # Confidence 10 counts as certain in the fit, so that it gets the brightest colour.
+    return apply_colour_map(confidence.log10(), GLOW)
 
 
 def depth_limits(scene: Scene) -> tuple[float, float]:

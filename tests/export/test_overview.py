@@ -204,6 +204,17 @@ def test_overview_shows_what_it_is_given(plane_scene):
     assert near(full, hatch, 10).sum() > near(bare, hatch, 10).sum() + 3000
 
 
+def test_overview_adds_a_row_for_the_confidence_of_frames(plane_scene):
+    path = make_path(plane_scene, 3)
+    frames = torch.rand(3, 12, 16, 3)
+    bare = PathPictures(cameras=path, frames=frames)
+    sure = torch.full((3, 12, 16), 10.0)
+    judged = draw_overview(plane_scene, replace(bare, confidence=sure))
+    doubted = draw_overview(plane_scene, replace(bare, confidence=torch.ones_like(sure)))
+    assert judged.shape[0] > draw_overview(plane_scene, bare).shape[0]
+    assert float(judged.mean()) > float(doubted.mean())
+
+
 def test_overview_of_many_photos_shows_six(plane_scene):
     index = [0, 1, 2] * 4
     photos = replace(
