@@ -22,6 +22,7 @@ from ..annealing import annealed_weight
 from ..background import place_background
 from ..colours import ColourAdaptation, adapted_pictures
 from ..confidence import REFERENCE_CONFIDENCE
+from ..extending import extend_scene
 from ..losses import depth_loss, photometric_loss
 from ..perceptual.loss import Distance, make_distance, perceptual_loss
 from ..placing import place_gaussians, view_depths
@@ -70,22 +71,24 @@ class Fit:
         self._rasterizer = rasterizer
         self._captured = [target.to(device) for target in captured_targets(scene)]
         self._generated: list[Target] = []
+        placed = scene
         if views is not None and options.train_on_generated:
             confidence = _confidence(views, trusted=not options.confidence_weights)
             generated = generated_targets(views, confidence, scene.photo_cameras)
             self._generated = [target.to(device) for target in generated]
+            placed = extend_scene(scene, replace(views, confidence=confidence), progress)
         self._distance: Distance | None = None
         if options.perceptual_weight > 0:
             self._distance = make_distance(options.lpips, device, options.perceptual_kind)
         start = place_gaussians(
-            scene,
+            placed,
             max_gaussians=options.max_gaussians,
             sh_degree=options.sh_degree,
             progress=progress,
         )
         depths = view_depths(scene)[scene.valid]
         self._parameters = GaussianParameters(start, device)
-        self._background = place_background(scene).to(device) if options.background else None
+        self._background = place_background(placed).to(device) if options.background else None
         poses = scene.photo_cameras.camera_to_world
         if views is not None:
             poses = torch.cat([poses, views.cameras.camera_to_world])
