@@ -57,6 +57,8 @@ UNSEEN = 0.3
 DOUBTED, PROVEN = 0.15, 0.45
 """Agreement with neighbours up to which a hole counts as wrong, and from which as right: chance
 finds some depth for anything, wide gaps between neighbours leave none for much that is right."""
+LEAST = 0.05
+"""Share that is left to what neighbours contradict: where all do, the fit still learns."""
 HOLE_CAP = 0.7
 """Highest agreement in holes: neighbours may be wrong alike."""
 
@@ -227,7 +229,7 @@ def _agreement_in_holes(gallery: _Gallery, frame: int) -> Float[Tensor, "h w"]:
         agreement = torch.where(unseen, UNSEEN, agreement)
         both = agreement.topk(min(2, len(near)), dim=0).values.mean(0)
         best = torch.maximum(best, window_mean(both[None], SMOOTH)[0])
-    return HOLE_CAP * ((best - DOUBTED) / (PROVEN - DOUBTED)).clamp(0, 1)
+    return HOLE_CAP * ((best - DOUBTED) / (PROVEN - DOUBTED)).clamp(LEAST, 1)
 
 
 def _plane_maps(
