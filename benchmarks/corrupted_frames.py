@@ -1,0 +1,336 @@
+"""Measure what confidence is worth when generated frames are wrong, and write the figures down.
+
+Run from the repository's root: `python benchmarks/corrupted_frames.py CHURCH`, with CHURCH a folder
+of Strecha's Herz-Jesu-P8 (photos and `transforms.json`). Real pictures play the generated frames
+(`corruptions.py` spoils them), others are targets; cameras are known. Scored are the targets' parts
+that no context photo covers but some frame shows, and whole targets. Arms of one row share frames
+and seed:
+
+- captured: context photos alone
+- unweighted: every pixel of a frame counts as a captured one
+- uniform: every pixel of a frame weighs 0.3
+- confidence: as `AgreementSource` judges them
+
+The same command goes on where it stopped: each fit is a line in `rows.jsonl`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from corruptions import SEVERITIES, Severity, corrupt_frames
+from jaxtyping import Bool, Float
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from reconx.export.nerfstudio import read_transforms
+from reconx.export.pictures import write_picture
+from reconx.export.scene_file import read_scene_file, write_scene_file
+from reconx.export.sheet import Section, Tile, draw_sheet
+from reconx.geometry.estimators.base import GeometryOptions
+from reconx.geometry.estimators.registry import make_estimator
+from reconx.ops.metrics import psnr
+from reconx.ops.photos import with_known_cameras
+from reconx.ops.projection import inside_image, project_points
+from reconx.ops.sim3 import apply_sim3_to_cameras
+from reconx.photos.loading import PhotoOptions, load_photos
+from reconx.progress import SilentProgress
+from reconx.render.gaussians import render_gaussians
+from reconx.splats.confidence.agreement import AgreementSource
+from reconx.splats.fit import FitOptions, fit_gaussians
+from reconx.splats.placing import view_depths
+from reconx.types import Cameras, Scene, Views
+
+HERE = Path(__file__).resolve().parent
+ROOM = HERE / "data" / "sample-room-frames"
+ARMS = ("captured", "unweighted", "uniform", "confidence")
+UNIFORM = 10**0.3
+"""Confidence that weighs 0.3."""
+HIDDEN_SHARE = 0.05
+"""A point farther than what a photo shows there by more than this share is hidden to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Which pictures of a folder play which part."""
+
+    name: str
+    context: tuple[str, ...]
+    frames: tuple[str, ...]
+    targets: tuple[str, ...]
+
+
+CHURCH = (
+    Case(
+        name="church, to the left",
+        context=("0005.jpg", "0006.jpg"),
+        frames=("0000.jpg", "0001.jpg", "0003.jpg", "0004.jpg", "0007.jpg"),
+        targets=("0002.jpg",),
+    ),
+    Case(
+        name="church, to the right",
+        context=("0001.jpg", "0002.jpg"),
+        frames=("0000.jpg", "0003.jpg", "0004.jpg", "0006.jpg", "0007.jpg"),
+        targets=("0005.jpg",),
+    ),
+)
+SAMPLE_ROOM = Case(
+    name="sample room",
+    context=("left.jpg", "middle.jpg"),
+    frames=tuple(f"frame-{index}.jpg" for index in range(8)),
+    targets=("target-1.jpg", "target-2.jpg", "target-3.jpg"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A case with its geometry, all in the context's scene."""
+
+    name: str
+    scene: Scene
+    """Of the context photos."""
+    views: Views
+    """Clean frames."""
+    pictures: Float[Tensor, "target height width 3"]
+    cameras: Cameras
+    """Of the targets."""
+    uncovered: Bool[Tensor, "target height width"]
+    """What no context photo covers and some frame shows."""
+
+
+def prepare(case: Case, folder: Path, size: int, cache: Path) -> Prepared:
+    """Find the geometry of the context, and of all pictures, which tells what is covered."""
+    names = (*case.context, *case.frames, *case.targets)
+    scene = _geometry(case.name, folder, case.context, size, cache)
+    everything = _geometry(f"{case.name}, all", folder, names, size, cache)
+    to_scene = scene.world_from_scene.inverse().compose(everything.world_from_scene)
+    cameras = apply_sim3_to_cameras(to_scene, everything.photo_cameras)
+    first, last = len(case.context), len(case.context) + len(case.frames)
+    frames = everything.photos.images[first:last]
+    shown = torch.stack(
+        [
+            torch.stack([_shows(everything, other, view) for other in range(last)])
+            for view in range(last, len(names))
+        ]
+    )
+    return Prepared(
+        name=case.name,
+        scene=scene,
+        views=Views(
+            frames=frames,
+            cameras=cameras[first:last],
+            known=torch.zeros(frames.shape[:3], dtype=torch.bool),
+            photo_index=torch.full((len(frames),), -1),
+        ),
+        pictures=everything.photos.images[last:],
+        cameras=cameras[last:],
+        uncovered=~shown[:, :first].any(1) & shown[:, first:].any(1),
+    )
+
+
+def _geometry(name: str, folder: Path, names: Sequence[str], size: int, cache: Path) -> Scene:
+    path = cache / f"{name.replace(', ', '-').replace(' ', '-')}-{size}.safetensors"
+    if path.exists():
+        return read_scene_file(path)[0]
+    posed = read_transforms(folder)
+    places = [posed.names.index(photo) for photo in names]
+    photos = load_photos(
+        [posed.paths[place] for place in places], options=PhotoOptions(max_size=1024)
+    )
+    cameras = Cameras.concatenate(
+        [posed.cameras[place].resized(photos.width, photos.height) for place in places]
+    )
+    photos = with_known_cameras(photos, cameras.K, cameras.camera_to_world)
+    options = GeometryOptions(fit_size=size, geometry_size=size)
+    scene = make_estimator("stereo", options).estimate(photos, SilentProgress())
+    if scene.photos.names != tuple(names):
+        raise SystemExit(f"Of {names}, only {scene.photos.names} joined the scene '{name}'.")
+    write_scene_file(path, scene)
+    return scene
+
+
+def _shows(scene: Scene, other: int, view: int) -> Bool[Tensor, "height width"]:
+    """Which pixels of one picture another shows, by the geometry of all."""
+    camera = scene.cameras[other]
+    pixels, z = project_points(scene.points[view], camera.viewmats[0], camera.K[0])
+    shown = (z > 0) & inside_image(pixels, camera.width, camera.height)
+    column, row = pixels[shown].long().unbind(-1)
+    # Where nothing stands, which is NaN, nothing hides.
+    surface = view_depths(scene)[other, row, column]
+    shown[shown.clone()] = ~(z[shown] > surface * (1 + HIDDEN_SHARE))
+    return shown
+
+
+def run_rows(
+    prepared: Prepared, severity: Severity, seed: int, steps: int, done: set[str]
+) -> Iterable[dict[str, Any]]:
+    """One row per arm that is not done yet."""
+    clean = prepared.views
+    frames, wrong = corrupt_frames(clean.frames, severity, seed)
+    views = replace(clean, frames=frames)
+    for arm in ARMS:
+        row: dict[str, Any] = {"scene": prepared.name, "severity": severity.name, "arm": arm}
+        row |= {"seed": seed, "steps": steps}
+        if _key(row) in done or (arm == "captured" and severity is not SEVERITIES[0]):
+            continue
+        began = time.process_time()
+        judged = _judge(prepared.scene, views, arm)
+        if arm == "confidence":
+            row |= {"judge_seconds": round(time.process_time() - began, 2)}
+            row |= _diagnose(judged, clean.frames, frames, wrong)
+        options = FitOptions(steps=steps, train_on_generated=arm != "captured", refine_poses=False)
+        fitted = fit_gaussians(prepared.scene, judged, options=options, seed=seed)
+        with torch.no_grad():
+            shown = render_gaussians(fitted.gaussians, prepared.cameras).colour.clamp(0, 1)
+        yield row | {
+            "uncovered_psnr": round(psnr(shown, prepared.pictures, prepared.uncovered), 3),
+            "psnr": round(psnr(shown, prepared.pictures), 3),
+            "wrong_share": round(float(wrong.float().mean()), 3),
+            "fit_seconds": round(time.process_time() - began, 2),
+        }
+
+
+def _judge(scene: Scene, views: Views, arm: str) -> Views:
+    if arm == "confidence":
+        return replace(views, confidence=AgreementSource().judge(scene, views, SilentProgress()))
+    value = UNIFORM if arm == "uniform" else 10.0
+    return replace(views, confidence=torch.full(views.known.shape, value))
+
+
+def _diagnose(
+    views: Views, clean: Tensor, frames: Tensor, wrong: Bool[Tensor, "frame h w"]
+) -> dict[str, float]:
+    """How well confidence knows of the true error: rank correlation, and mean weight by truth."""
+    assert views.confidence is not None
+    weight = views.confidence.log10().clamp(max=1)
+    error = (frames - clean).abs().mean(-1)
+    found = {"weight_right": round(float(weight[~wrong].mean()), 3)}
+    if bool(wrong.any()):
+        rank = spearmanr(weight.flatten().numpy()[::7], -error.flatten().numpy()[::7])
+        found["weight_wrong"] = round(float(weight[wrong].mean()), 3)
+        found["rank_correlation"] = round(float(rank.statistic), 3)  # pyright: ignore
+    return found
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    return "|".join(str(row[part]) for part in ("scene", "severity", "arm", "seed", "steps"))
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Per scene and severity the mean of each arm over seeds, and what confidence gains on it."""
+    summary = []
+    scenes = list(dict.fromkeys(row["scene"] for row in rows))
+    for scene in [*scenes, "mean"]:
+        for severity in SEVERITIES:
+            line: dict[str, Any] = {"scene": scene, "severity": severity.name}
+            for measure in ("uncovered_psnr", "psnr"):
+                arms = {arm: _mean(rows, scene, severity.name, arm, measure) for arm in ARMS}
+                line[measure] = {arm: round(value, 2) for arm, value in arms.items()}
+                line[f"{measure}_gain"] = {
+                    arm: round(arms["confidence"] - arms[arm], 2) for arm in ARMS[:-1]
+                }
+            summary.append(line)
+    return summary
+
+
+def _mean(
+    rows: Sequence[Mapping[str, Any]], scene: str, severity: str, arm: str, measure: str
+) -> float:
+    """Captured-only has no frames, so that it is the same whatever their severity."""
+    severity = SEVERITIES[0].name if arm == "captured" else severity
+    values = [
+        row[measure]
+        for row in rows
+        if scene in (row["scene"], "mean") and (row["severity"], row["arm"]) == (severity, arm)
+    ]
+    return statistics.fmean(values) if values else float("nan")
+
+
+def write_table(summary: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """A Markdown table: PSNR where no context photo covers the target, then of whole targets."""
+    lines = []
+    for measure, title in (("uncovered_psnr", "uncovered parts"), ("psnr", "whole targets")):
+        lines += [f"PSNR in dB, {title}:", "", "| scene | frames | " + " | ".join(ARMS) + " |"]
+        lines.append("|---" * (2 + len(ARMS)) + "|")
+        for line in summary:
+            numbers = " | ".join(f"{line[measure][arm]:.2f}" for arm in ARMS)
+            lines.append(f"| {line['scene']} | {line['severity']} | {numbers} |")
+        lines.append("")
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def draw_confidence(prepared: Prepared, seed: int) -> Section:
+    """Frames as they were spoiled, the confidence they got, and the true error."""
+    frames, _ = corrupt_frames(prepared.views.frames, SEVERITIES[-1], seed)
+    judged = _judge(prepared.scene, replace(prepared.views, frames=frames), "confidence")
+    assert judged.confidence is not None
+    error = (frames - prepared.views.frames).abs().mean(-1)
+    shown = range(0, len(frames), 2)
+    planes = {"weight": judged.confidence.log10().clamp(0, 1), "true error x 3": 3 * error}
+    rows = [[Tile(picture=frames[index], caption=f"frame {index + 1}") for index in shown]]
+    for name, plane in planes.items():
+        grey = plane[..., None].expand(-1, -1, -1, 3).clamp(0, 1)
+        rows.append([Tile(picture=grey[index], caption=name) for index in shown])
+    return Section(heading=prepared.name, rows=rows, columns=len(rows[0]), tile_height=260)
+
+
+def main() -> None:
+    """Run what is not done yet and write JSON, table and picture."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("church", type=Path, help="folder of Herz-Jesu-P8")
+    parser.add_argument("--size", type=int, default=192, help="long side of all pictures")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cases", type=int, nargs="+", default=[0, 1, 2], help="which scenes")
+    parser.add_argument("--work", type=Path, default=Path("out/corrupted-frames"))
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    began = os.getloadavg() if hasattr(os, "getloadavg") else None
+    log = options.work / "rows.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    done = {_key(row) for row in rows}
+    cases = [(case, options.church) for case in CHURCH] + [(SAMPLE_ROOM, ROOM)]
+    sections = []
+    for case, folder in (cases[index] for index in options.cases):
+        prepared = prepare(case, folder, options.size, options.work)
+        for seed in range(options.seeds):
+            for severity in SEVERITIES:
+                for row in run_rows(prepared, severity, seed, options.steps, done):
+                    rows.append(row)
+                    print(json.dumps(row), flush=True)
+                    with log.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(row) + "\n")
+        sections.append(draw_confidence(prepared, seed=0))
+    summary = summarise(rows)
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "versions": {"python": platform.python_version(), "torch": version("torch")},
+        "load_average_before": began,
+        "size": options.size,
+        "steps": options.steps,
+        "seeds": options.seeds,
+        "summary": summary,
+        "rows": rows,
+    }
+    stem = options.out / f"corrupted-frames-{datetime.now(UTC):%Y-%m-%d}"
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_table(summary, stem.with_suffix(".md"))
+    write_picture(stem.with_suffix(".png"), draw_sheet("Confidence of corrupted frames", sections))
+    print(stem.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
