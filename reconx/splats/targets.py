@@ -11,7 +11,7 @@ from ..ops.image import resize_images
 from ..ops.projection import world_to_camera
 from ..types import Cameras, Scene, Views
 from .annealing import distances_to_photos
-from .confidence.weights import weights_from_confidence
+from .confidence import weights_from_confidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
