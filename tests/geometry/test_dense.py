@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from reconx.geometry.depth_maps import DepthMaps
 from reconx.geometry.stereo.dense import StereoInput, estimate_depth
+from reconx.geometry.stereo.matcher import MATCHERS
 from reconx.ops.projection import camera_rays, project_points
 from reconx.ops.se3 import so3_exp
 from reconx.progress import SilentProgress
@@ -74,6 +75,18 @@ def test_same_seed_same_bytes(room):
     first, second = _estimate(pair), _estimate(pair)
     assert torch.equal(first.confidence, second.confidence)
     torch.testing.assert_close(first.depth, second.depth, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("matcher", sorted(MATCHERS))
+@pytest.mark.parametrize("seed", [-1, 2**64 - 1])
+def test_any_whole_number_is_a_seed(room, matcher, seed):
+    if MATCHERS[matcher].missing():
+        pytest.skip(f"{MATCHERS[matcher].missing()} not installed")
+    pair = _first_two(room[0])
+    maps = estimate_depth(
+        pair, device="cpu", seed=seed, progress=SilentProgress(), effort="fast", matcher=matcher
+    )
+    assert (maps.confidence >= CONFIDENT).float().mean() > 0.4
 
 
 def test_depth_scales_with_the_world(room):

@@ -26,7 +26,7 @@ _PAIR_SECONDS = 0.5
 _PHOTO_SECONDS = 0.8
 """To place one photo and its points."""
 _FULL_PIXELS = 0.7e6
-_JUDGING_SECONDS = {"numba": 0.15e-6, "torch": 0.8e-6}
+_JUDGING_SECONDS = {"numba": 0.18e-6, "torch": 0.8e-6}
 """Of one core, to judge one pixel against one source; by matcher."""
 _SIFT_BYTES = 320
 """Per pixel of one photo."""

@@ -16,7 +16,7 @@ from ...progress import Progress
 from ...types import CONFIDENT, Cameras
 from ..depth_maps import DepthMaps
 from .consistency import judge_depth
-from .matcher import DepthRange, Matcher, Phase, StereoView, choose_matcher, make_matcher
+from .matcher import DepthRange, Phase, StereoView, choose_matcher, make_matcher
 
 RANGE_PERCENTILES = (1, 99)
 RANGE_MARGIN = 1.5
@@ -40,6 +40,8 @@ class StereoInput:
     """Per view, x, y in pixels and inverse depth of sparse points."""
 
 
+_SEED_BITS = 2**63 - 1
+"""Any whole number is a seed, but torch takes 64 bits and numpy none below zero."""
 EFFORTS = {"fast": (3, 1, 2), "normal": (5, 4, 5), "high": (6, 6, 8)}
 """Rounds of the first phase, further phases at half size, phases at full size."""
 
@@ -74,11 +76,6 @@ def estimate_depth(
     planes: dict[int, Float[Tensor, "3 h w"]] = {}
     views: dict[int, StereoView] = {}
 
-    def match(view: int) -> tuple[Matcher, list[int]]:
-        sources = [source for source in stereo.sources[view] if source in views]
-        seen = [views[source] for source in sources]
-        return make_matcher(name, views[view], seen, ranges[view]), sources
-
     for number, phase in enumerate(phases):
         if number == 0 or phase.level != phases[number - 1].level:
             views = {view: _view_at_level(stereo, view, phase.level, device) for view in active}
@@ -86,21 +83,35 @@ def estimate_depth(
         # All views of a phase see the others as the phase found them: their order does not matter.
         before = {view: planes[view][0] for view in planes}
         for view in active:
-            matcher_of_view, sources = match(view)
+            sources = [source for source in stereo.sources[view] if source in views]
             others = [before[source] for source in sources] if number else None
             if not number:
                 start = _nearest_anchors(stereo.anchors[view], stereo.cameras, views[view].camera)
                 planes[view] = start.to(device)
-            key = (seed * len(phases) + number) * len(stereo.sources) + view
-            planes[view] = matcher_of_view.improve(planes[view], others, phase, key)
+            key = ((seed * len(phases) + number) * len(stereo.sources) + view) & _SEED_BITS
+            seen = [views[source] for source in sources]
+            judge = make_matcher(name, views[view], seen, ranges[view])
+            planes[view] = judge.improve(planes[view], others, phase, key)
             done += 1
             task.update(done, partial(_preview, planes[view][0], ranges[view], stereo.cameras))
+    return _judge_all(stereo, name, views, planes, ranges)
 
+
+def _judge_all(
+    stereo: StereoInput,
+    matcher: str,
+    views: dict[int, StereoView],
+    planes: dict[int, Float[Tensor, "3 h w"]],
+    ranges: dict[int, DepthRange],
+) -> DepthMaps:
+    """Keep what another view confirms."""
     depth = torch.full(stereo.valid.shape, torch.nan)
     confidence = torch.ones(stereo.valid.shape)
-    for view in active:
-        matcher_of_view, sources = match(view)
-        evidence = matcher_of_view.inspect(planes[view], [planes[source][0] for source in sources])
+    for view in views:
+        sources = [source for source in stereo.sources[view] if source in views]
+        seen = [views[source] for source in sources]
+        judge = make_matcher(matcher, views[view], seen, ranges[view])
+        evidence = judge.inspect(planes[view], [planes[source][0] for source in sources])
         confidence[view] = judge_depth(evidence, planes[view][0]).cpu()
         measured = confidence[view] >= CONFIDENT
         depth[view] = torch.where(measured, 1 / planes[view][0].cpu(), torch.nan)
