@@ -3,6 +3,8 @@
 import inspect
 import zlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -45,18 +47,22 @@ def _bare(function: Callable[..., Any]) -> Callable[..., Any]:
     return inspect.unwrap(function)
 
 
+@cache
+def stamp_of(package: str, folder: Path) -> int:
+    """A number that changes with the package's name and with any source file of a folder."""
+    sources = [Path(__file__), *sorted(folder.glob("*.py"))]
+    content = b"".join(path.read_bytes() for path in sources)
+    return zlib.crc32(content, zlib.crc32(package.encode()))
+
+
 def _named(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function under a name that gives it cache files of its own.
 
     Cached code names the package that it was compiled in, which inside ComfyUI is a folder's path:
-    two programs that import this file under different names must not read each other's files. It
-    also holds the values of constants, and numba looks only at the age of the kernel's own file,
-    not at that of the file which a constant was imported from.
+    two programs that import this file under different names must not read each other's files. And
+    numba looks at the file of a kernel alone, not at those whose functions and constants it
+    compiles into it; they lie in the same folder.
     """
-    constants = [
-        (name, value)
-        for name, value in sorted(function.__globals__.items())
-        if isinstance(value, int | float | tuple | np.number) and not name.startswith("__")
-    ]
-    function.__qualname__ += f"-{zlib.crc32(repr((__name__, constants)).encode()):08x}"
+    stamp = stamp_of(__name__, Path(function.__code__.co_filename).parent)
+    function.__qualname__ += f"-{stamp:08x}"
     return function

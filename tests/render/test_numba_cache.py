@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import reconx
+from reconx.compilation import stamp_of
 from reconx.render.rasterizers.numba_binning import sort_by_depth
 
 UNDER_ANOTHER_NAME = """
@@ -34,3 +35,14 @@ def test_a_cache_made_under_one_name_does_not_break_another() -> None:
             check=False,
         )
         assert done.stdout.split() == ["1", "2", "0"], done.stderr
+
+
+def test_kernels_are_compiled_anew_when_any_of_their_files_changes(tmp_path: Path) -> None:
+    (tmp_path / "kernel.py").write_text("import inlined", encoding="utf-8")
+    (tmp_path / "inlined.py").write_text("ONE = 1", encoding="utf-8")
+    stamp = stamp_of.__wrapped__  # a process never asks twice
+    first = stamp("package", tmp_path)
+    assert stamp("package", tmp_path) == first
+    assert stamp("other", tmp_path) != first
+    (tmp_path / "inlined.py").write_text("ONE = 2", encoding="utf-8")
+    assert stamp("package", tmp_path) != first

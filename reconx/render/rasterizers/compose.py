@@ -1,4 +1,4 @@
-"""What every rasterizer does before and after blending: check the inputs, finish the pictures.
+"""What rasterizers share before and after blending: check the inputs, finish the pictures.
 
 Owns no projection and no blending; those differ per backend.
 """
