@@ -80,9 +80,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--size", type=int, default=192, help="long side of all pictures")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--gaussians", type=int, default=12_000)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--gaussians", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--kinds", nargs="+", help="only these: photos, warped, spoilt")
     parser.add_argument("--arms", nargs="+", help="only these, and the defaults")
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "ablation")
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
@@ -99,6 +100,8 @@ def main() -> None:
             for kind, arm, changes in find_arms(scene):
                 key = {"scene": scene.name, "kind": kind, "arm": arm, "seed": seed, **setting}
                 if any(row.items() >= key.items() for row in rows):
+                    continue
+                if given.kinds and kind not in given.kinds:
                     continue
                 if given.arms and arm not in (*given.arms, "defaults"):
                     continue

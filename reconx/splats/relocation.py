@@ -60,6 +60,7 @@ def share_among(
     """
     # The terms alternate and are large: double precision, which not every device has.
     opacity, count = opacities.detach().cpu().double(), copies.cpu().double()
+    opacity = opacity.clamp(max=1 - 1e-6)
     each = -torch.expm1(torch.log1p(-opacity) / count)
     k = torch.arange(1, MOST_COPIES + 1, dtype=torch.float64)
     n, k = count[:, None], k[None]

@@ -37,5 +37,5 @@ def test_harmonics_cost_gaussians(plane_scene: Scene):
 
 
 def test_a_limit_below_the_pictures_is_refused(plane_scene: Scene):
-    with pytest.raises(InputError, match="max_memory_mb is 2; expected at least 3 for these"):
+    with pytest.raises(InputError, match="max_memory_mb is 2; expected at least 4 for these"):
         keep_memory(plane_scene, None, replace(OPTIONS, max_memory_mb=2))

@@ -38,10 +38,10 @@ from .parameters import GaussianParameters
 
 logger = logging.getLogger("reconx")
 
-RELOCATE_EVERY = 50
-"""Steps from one relocation to the next."""
+RELOCATIONS = 20
+"""Times in a whole fit at which Gaussians might be relocated."""
 RELOCATE_FROM, RELOCATE_UNTIL = 0.1, 0.8
-"""Shares of the steps between which Gaussians are relocated; the last ones settle them."""
+"""Shares of the steps between which they are; the last steps settle them."""
 
 
 class Fit:
@@ -228,13 +228,15 @@ class Fit:
         opacities = self._parameters.logits.detach().sigmoid()
         rate = adam.param_groups[0]["lr"]
         self._parameters.shift(offset_noise(opacities, rate, generator))
-        if step % RELOCATE_EVERY or not RELOCATE_FROM <= share <= RELOCATE_UNTIL:
+        every = max(1, self._options.steps // RELOCATIONS)
+        if step % every or not RELOCATE_FROM <= share <= RELOCATE_UNTIL:
             return
         moved = self._parameters.relocate(*choose_sources(opacities, generator))
         for parameter in self._parameters.parameters():
             # What was learned of a Gaussian's slopes elsewhere says nothing of its new place.
             for moment in ("exp_avg", "exp_avg_sq"):
-                adam.state[parameter][moment][moved] = 0
+                if moment in adam.state[parameter]:  # harmonics that there are none of have none
+                    adam.state[parameter][moment][moved] = 0
 
     def _draw(self, gaussians: Gaussians, target: Target) -> Rasterized:
         pose = self.poses.pose(target.view)[None]

@@ -1,13 +1,11 @@
 """How much memory a fit takes, and how many Gaussians fit into a given amount."""
 
-import logging
+import math
 from dataclasses import replace
 
 from ...errors import InputError
 from ...types import Scene, Views
 from .options import FitOptions
-
-logger = logging.getLogger("reconx")
 
 GAUSSIAN_BYTES, COEFFICIENT_BYTES, PIXEL_BYTES, STORED_BYTES = 600, 90, 300, 25
 """Per Gaussian, per further coefficient of it, per pixel of the largest picture and of all.
@@ -23,7 +21,7 @@ def estimate_megabytes(scene: Scene, views: Views | None, options: FitOptions) -
 
 
 def keep_memory(scene: Scene, views: Views | None, options: FitOptions) -> FitOptions:
-    """The options with as few Gaussians as `max_memory_mb` demands, and a notice if it does.
+    """The options with as few Gaussians as `max_memory_mb` demands.
 
     Raises:
         InputError: If the pictures alone need more.
@@ -32,21 +30,14 @@ def keep_memory(scene: Scene, views: Views | None, options: FitOptions) -> FitOp
     needed = estimate_megabytes(scene, views, options)
     if not limit or needed <= limit:
         return options
-    left = 1e6 * limit - _picture_bytes(scene, views, options)
-    budget = int(left / _per_gaussian(options))
+    pictures, each = _picture_bytes(scene, views, options), _per_gaussian(options)
+    budget = int((1e6 * limit - pictures) / each)
     if budget < FEWEST:
-        least = needed - (options.max_gaussians - FEWEST) * _per_gaussian(options) / 1e6
+        least = math.ceil((pictures + FEWEST * each) / 1e6)
         raise InputError(
-            f"max_memory_mb is {limit}; expected at least {max(least, 1):.0f} for these pictures "
-            f"and {FEWEST} Gaussians. Give more memory, or smaller photos."
+            f"max_memory_mb is {limit}; expected at least {least} for these pictures and {FEWEST} "
+            "Gaussians. Give more memory, or smaller photos."
         )
-    logger.info(
-        "%d Gaussians instead of %d, to stay within %d MB (%.0f MB needed).",
-        budget,
-        options.max_gaussians,
-        limit,
-        needed,
-    )
     return replace(options, max_gaussians=budget)
 
 

@@ -51,7 +51,14 @@ def fit_gaussians(
     progress = progress or SilentProgress()
     if options.train_on_generated and views is None:
         logger.info("Generated frames shall train, but none were given: photos train alone.")
-    options = keep_memory(scene, views, options)
+    asked, options = options, keep_memory(scene, views, options)
+    if options != asked:
+        logger.info(
+            "%d Gaussians instead of %d, to stay within %d MB.",
+            options.max_gaussians,
+            asked.max_gaussians,
+            options.max_memory_mb,
+        )
     rasterizer = choose_rasterizer(options.rasterizer, device)
     prepare_rasterizer(rasterizer, device, progress)
     draw = make_rasterizer(rasterizer, device)
