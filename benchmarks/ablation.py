@@ -38,8 +38,7 @@ PHOTOS: Mapping[str, Options] = {
     "no depth term": {"depth_weight": 0.0},
     "colour maps of photos": {"adapt_colours": "all"},
     "robust masks": {"robust_after": 0.3},
-    "perceptual: gradients": {"perceptual_weight": 0.5, "perceptual_kind": "gradients"},
-    "perceptual: structure": {"perceptual_weight": 0.1, "perceptual_kind": "structure"},
+    "perceptual term, no weights": {"perceptual_weight": 0.5},
     "relocation": {"relocate": True},
 }
 """Options that photos alone can tell apart."""

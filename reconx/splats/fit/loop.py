@@ -79,7 +79,7 @@ class Fit:
             placed = extend_scene(scene, replace(views, confidence=confidence), progress)
         self._distance: Distance | None = None
         if options.perceptual_weight > 0:
-            self._distance = make_distance(options.lpips, device, options.perceptual_kind)
+            self._distance = make_distance(options.lpips, device)
         start = place_gaussians(
             placed,
             max_gaussians=options.max_gaussians,

@@ -74,7 +74,6 @@ class FitOptions:
     """Weight of the perceptual term; 0 leaves it out."""
     lpips: Path | None = None
     """File or folder with the weights of LPIPS; None: a term without weights stands in."""
-    perceptual_kind: str = "gradients"
     max_memory_mb: int = 0
     """Memory that the fit may take beyond its input, 1e6 bytes; kept by fewer Gaussians. 0: no
     limit."""

@@ -8,19 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .detail import gradient_distance, structure_distance
+from .detail import gradient_distance
 from .weights import load_lpips
 
 logger = logging.getLogger("reconx")
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Of two pictures (height width 3) in [0, 1]; a number, 0 for equal ones."""
-DISTANCES = {"gradients": gradient_distance, "structure": structure_distance}
 
 
-def make_distance(
-    path: Path | None, device: torch.device | str, kind: str = "gradients"
-) -> Distance:
+def make_distance(path: Path | None, device: torch.device | str) -> Distance:
     """LPIPS from a file or folder; without one the distance that needs none, and a notice.
 
     Raises:
@@ -31,7 +28,7 @@ def make_distance(
     if path is not None:
         return load_lpips(path, device)
     logger.info("No weights of LPIPS are given: brightness steps at three sizes stand in.")
-    return DISTANCES[kind]
+    return gradient_distance
 
 
 def perceptual_loss(
