@@ -11,12 +11,12 @@ Rows = Sequence[Mapping[str, Any]]
 DEFAULTS = "defaults"
 MEANINGS = {
     "photos": "Photos alone",
-    "warped": "Photos and frames warped from them",
-    "spoilt": "Photos and other photos, spoilt",
+    "warped": "Photos, and frames warped from them",
+    "spoilt": "Photos, and other photos that are spoilt",
 }
 INK, GRID, GAIN, LOSS = (40, 44, 52), (222, 226, 232), (44, 140, 80), (196, 64, 56)
 WIDTH, ROW, LEFT, HALF = 900, 22, 260, 260
-MOST = 1.5
+MOST = 0.75
 """dB at the ends of the axis; longer bars are cut."""
 
 
@@ -34,7 +34,6 @@ def gains(rows: Rows, kind: str, arm: str, measure: str, scene: str | None = Non
 
 def write_table(rows: Rows, setting: Mapping[str, int], path: Path) -> None:
     """Markdown: the defaults' scores, then each option's gain per scene and over all."""
-    scenes = list(dict.fromkeys(row["scene"] for row in rows))
     lines = [
         "# What each option of the fit is worth",
         "",
@@ -45,6 +44,7 @@ def write_table(rows: Rows, setting: Mapping[str, int], path: Path) -> None:
         "spread is the standard deviation over scenes and seeds of the difference.",
     ]
     for kind in (kind for kind in MEANINGS if any(row["kind"] == kind for row in rows)):
+        scenes = list(dict.fromkeys(row["scene"] for row in rows if row["kind"] == kind))
         lines += [
             "",
             f"## {MEANINGS[kind]}",
@@ -65,7 +65,7 @@ def draw_gains(rows: Rows, path: Path) -> None:
     image = Image.new("RGB", (WIDTH, (lines + 2) * ROW), "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
     y = ROW // 2
-    for step in (-1.0, -0.5, 0.0, 0.5, 1.0):
+    for step in (-0.5, -0.25, 0.0, 0.25, 0.5):
         x = _x(step)
         draw.line((x, ROW, x, image.height - ROW), fill=GRID if step else INK)
         draw.text((x, image.height - ROW), f"{step:+g} dB", INK, font, anchor="ma")
@@ -73,7 +73,8 @@ def draw_gains(rows: Rows, path: Path) -> None:
         draw.text((8, y), MEANINGS[kind], INK, ImageFont.load_default(15))
         y += ROW
         for arm in (arm for of, arm in bars if of == kind and arm != DEFAULTS):
-            found = gains(rows, kind, arm, "psnr")
+            if not (found := gains(rows, kind, arm, "psnr")):
+                continue
             mean = statistics.fmean(found)
             draw.text((LEFT - 8, y), arm, INK, font, anchor="ra")
             ends = sorted((_x(0), _x(mean)))
