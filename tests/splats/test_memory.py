@@ -19,7 +19,7 @@ def test_fewer_gaussians_keep_the_limit_and_it_is_said(
         result = fit_gaussians(plane_scene, options=replace(OPTIONS, max_memory_mb=limit))
     expected = 6000 - (needed - limit) * 1e6 / 600  # bytes each
     assert f"{int(expected)} Gaussians instead of 6000, to stay within {limit} MB" in caplog.text
-    assert len(result.gaussians) <= expected
+    assert len(result.surfaces) <= expected
 
 
 def test_a_limit_that_is_met_changes_nothing(plane_scene: Scene, caplog: pytest.LogCaptureFixture):
