@@ -170,7 +170,7 @@ def test_relocation_happens_and_does_no_harm(plane_scene: Scene, monkeypatch: py
         return placed
 
     monkeypatch.setattr("reconx.splats.fit.loop.place_gaussians", place)
-    options = replace(OPTIONS, train_on_generated=False)
+    options = replace(OPTIONS, train_on_generated=False, background=False)
     plain, relocated = (
         fit_gaussians(plane_scene, options=replace(options, relocate=relocate)).gaussians
         for relocate in (False, True)
@@ -183,7 +183,9 @@ def test_relocation_happens_and_does_no_harm(plane_scene: Scene, monkeypatch: py
 
 
 def test_the_perceptual_term_brings_detail(plane_scene: Scene):
-    options = replace(OPTIONS, train_on_generated=False)
+    options = replace(
+        OPTIONS, train_on_generated=False, background=False, adapt_colours="none", coarse_share=0.4
+    )
     plain, sharp = (
         fit_gaussians(plane_scene, options=replace(options, perceptual_weight=weight)).gaussians
         for weight in (0.0, 2.0)

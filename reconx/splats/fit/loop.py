@@ -19,10 +19,8 @@ from ...render.gaussians import render_gaussians
 from ...render.rasterizers.base import Rasterized, Rasterizer
 from ...types import CONFIDENT, Gaussians, Scene, Views
 from ..annealing import annealed_weight
-from ..background import place_background
 from ..colours import ColourAdaptation, adapted_pictures
 from ..confidence import REFERENCE_CONFIDENCE
-from ..extending import extend_scene
 from ..losses import depth_loss, photometric_loss
 from ..perceptual.loss import Distance, make_distance, perceptual_loss
 from ..placing import place_gaussians, view_depths
@@ -76,6 +74,9 @@ class Fit:
             confidence = _confidence(views, trusted=not options.confidence_weights)
             generated = generated_targets(views, confidence, scene.photo_cameras)
             self._generated = [target.to(device) for target in generated]
+            # As below: loads scipy.
+            from ..extending import extend_scene
+
             placed = extend_scene(scene, replace(views, confidence=confidence), progress)
         self._distance: Distance | None = None
         if options.perceptual_weight > 0:
@@ -88,7 +89,12 @@ class Fit:
         )
         depths = view_depths(scene)[scene.valid]
         self._parameters = GaussianParameters(start, device)
-        self._background = place_background(placed).to(device) if options.background else None
+        self._background: Gaussians | None = None
+        if options.background:
+            # Loads scipy, which the start of a program that fits nothing shall not wait for.
+            from ..background import place_background
+
+            self._background = place_background(placed).to(device)
         poses = scene.photo_cameras.camera_to_world
         if views is not None:
             poses = torch.cat([poses, views.cameras.camera_to_world])
