@@ -27,7 +27,7 @@ from typing import TypeVar
 
 import torch
 from adam_alignment import STEPS, AdamAlignment, AdamResult
-from alignment_plot import plot_growth
+from growth_plot import plot_growth
 from jaxtyping import Float
 from torch import Tensor
 
@@ -239,7 +239,13 @@ def main() -> None:
     path = options.out / f"alignment-{datetime.now(UTC):%Y-%m-%d}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    plot_growth(report["growth"], path.with_suffix(".png"))
+    plot_growth(
+        report["growth"],
+        path.with_suffix(".png"),
+        over="pairs",
+        axis="pairs, 512 x 384",
+        threads="one thread",
+    )
     print(path)
 
 
