@@ -147,6 +147,17 @@ def _make_parser() -> argparse.ArgumentParser:
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--train-on-generated",
+        action="store_true",
+        help="frames of the path train too, as far as they are trusted",
+    )
+    parser.add_argument(
+        "--confidence",
+        default="agreement",
+        help="who judges frames that their backbone does not: agreement (no weights) or pairwise "
+        "(by the network of --estimator dust3r)",
+    )
+    parser.add_argument(
         "--colours", default="all", help="pictures that get a colour map: none, generated, all"
     )
     parser.add_argument(
@@ -194,6 +205,7 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         move=None if parsed.amplitude is None else MoveOptions(amplitude=parsed.amplitude),
         backbone=parsed.backbone,
         model=_model_options(parsed),
+        confidence=parsed.confidence,
         photos=PhotoOptions(
             focal_px=parsed.focal_px, fov_degrees=parsed.fov_degrees, masks=parsed.masks
         ),
@@ -231,6 +243,7 @@ def _fit_options(parsed: argparse.Namespace) -> "FitOptions":
     from .splats.perceptual.weights import LPIPS_WEIGHT
 
     return FitOptions(
+        train_on_generated=parsed.train_on_generated,
         adapt_colours=parsed.colours,
         robust_after=ROBUST_AFTER if parsed.robust else 1.0,
         lpips=parsed.lpips,

@@ -10,13 +10,11 @@ from typing import Any
 
 from . import __version__
 from .checks import check_choice, check_device, check_range
-from .errors import InputError
 from .geometry.estimators.base import GeometryOptions
-from .geometry.estimators.pairwise import PairwiseModel
 from .geometry.estimators.registry import load_model, make_estimator
 from .photos.loading import PhotoOptions, load_photos
 from .progress import Progress, SilentProgress, StageUsage, measure_usage
-from .splats.confidence.base import ConfidenceSource, judge_views
+from .splats.confidence.base import judge_views
 from .splats.confidence.registry import make_source
 from .splats.fit import FitOptions, fit_gaussians
 from .trajectory.options import CameraPath, MoveOptions, PathOptions
@@ -92,6 +90,7 @@ class ReconstructOptions:
         move: MoveOptions | None = None,
         backbone: str = "warp",
         model: ModelOptions | None = None,
+        confidence: str = "agreement",
         photos: PhotoOptions | None = None,
         fit: FitOptions | None = None,
         device: str = "cpu",
@@ -110,6 +109,7 @@ class ReconstructOptions:
             move: How far the path goes and from which photo, for kinds that move one camera.
             backbone: Registered video backbone.
             model: Its weights, for a backbone that has some.
+            confidence: Registered source of confidence.
             photos: How photos are loaded; its `max_size` gives way to the quality's.
             fit: How Gaussians are fitted; its steps and budget give way to the quality's.
             device: Torch device.
@@ -135,6 +135,7 @@ class ReconstructOptions:
             ),
             backbone=backbone,
             model=model,
+            confidence=confidence,
             fit=replace(
                 fit or FitOptions(),
                 steps=preset["steps"] if steps is None else steps,
@@ -155,6 +156,8 @@ class Reconstruction:
     """The camera path."""
     views: Views
     """Frames along the path, as the backbone made them."""
+    judge: str
+    """Who gave them their confidence: the backbone itself, or a source of confidence."""
     fit: FitResult
     """The Gaussians and how they were found."""
     options: ReconstructOptions
@@ -201,7 +204,7 @@ def reconstruct(
     model = _load_model(options)
     own = {} if model is None else {"model": model}
     estimator = make_estimator(options.estimator, options.geometry, **own)
-    source = _make_source(options, model)
+    source = make_source(options.confidence, device=options.device, model=model)
     backbone = make_backbone(options.backbone, options.model)
     usage: dict[str, StageUsage] = {}
     with _stage("photos", usage):
@@ -215,7 +218,9 @@ def reconstruct(
         views = sample_views(
             backbone, scene, path, seed=options.seed, device=options.device, progress=progress
         )
+    judge = options.backbone
     if views.confidence is None:
+        judge = options.confidence
         with _stage("confidence", usage):
             views = judge_views(views, scene, source, progress)
     with _stage("fit", usage):
@@ -229,7 +234,13 @@ def reconstruct(
             checkpoint=checkpoint,
         )
     return Reconstruction(
-        scene=fit.scene, path=path, views=views, fit=fit, options=options, usage=usage
+        scene=fit.scene,
+        path=path,
+        views=views,
+        judge=judge,
+        fit=fit,
+        options=options,
+        usage=usage,
     )
 
 
@@ -238,18 +249,6 @@ def _load_model(options: ReconstructOptions) -> Any:
     if options.checkpoint is None:
         return None
     return load_model(options.estimator, options.checkpoint, options.device)
-
-
-def _make_source(options: ReconstructOptions, model: Any) -> ConfidenceSource:
-    if options.confidence != "pairwise":
-        return make_source(options.confidence, device=options.device)
-    if not isinstance(model, PairwiseModel):
-        raise InputError(
-            f"Confidence source 'pairwise' matches frames by a pairwise network, and estimator "
-            f"'{options.estimator}' has none. Choose estimator dust3r with its checkpoint, or the "
-            "source agreement."
-        )
-    return make_source("pairwise", model=model)
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Bad input: exit status 2, one line that says what and what to do, nothing written."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def blotches(seed: int, side: int = 360) -> np.ndarray:
 
 
 def assert_refused(
-    capsys: pytest.CaptureFixture[str], output: Path, arguments: list[object], *words: str
+    capsys: pytest.CaptureFixture[str], output: Path, arguments: Sequence[object], *words: str
 ) -> None:
     existed = output.exists()
     status = main(["reconstruct", *map(str, arguments), "--output", str(output), *QUICK])
@@ -55,7 +56,7 @@ def test_one_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert_refused(capsys, tmp_path / "out", [LEFT], "one photo", "at least two")
 
 
-def test_checkpoints_and_estimators_that_do_not_go_together(
+def test_parts_and_checkpoints_that_do_not_go_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos = [LEFT, MIDDLE]
@@ -65,6 +66,12 @@ def test_checkpoints_and_estimators_that_do_not_go_together(
         (["--estimator", "dust3r", "--checkpoint", gone], "There is no DUSt3R checkpoint"),
         (["--checkpoint", gone], "'stereo' takes no checkpoint"),
         (["--estimator", "colmap"], "'colmap' is unknown. Choose one of: stereo, dust3r"),
+        (["--confidence", "magic"], "'magic' is unknown. Choose one of: agreement, pairwise"),
+        (
+            ["--confidence", "pairwise"],
+            "'pairwise' matches frames by a pairwise network, and none was given. Connect Load "
+            "Pointmap Model, or give --estimator dust3r with --checkpoint FILE",
+        ),
     ):
         assert_refused(capsys, tmp_path / "out", [*photos, *arguments], words)
 

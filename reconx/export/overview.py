@@ -36,6 +36,8 @@ class PathPictures:
     """The Gaussians seen from the path."""
     confidence: Float[Tensor, "frame height width"] | None = None
     """How far the frames are trusted, >= 1; of the frames' size."""
+    judge: str | None = None
+    """Who says so."""
 
 
 def draw_overview(
@@ -122,6 +124,8 @@ def _path_section(path: PathPictures) -> Section:
     if path.confidence is not None:
         check_shape("Confidence of the path", path.confidence, count, None, None)
         rows.append([_confidence_tile(path.confidence[index], index) for index in shown])
+        if path.judge is not None:
+            heading += f"; trusted by '{path.judge}'"
     if path.renders is not None:
         check_shape("Renders of the path", path.renders, count, None, None, 3)
         rows.append(

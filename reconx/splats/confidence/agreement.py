@@ -66,8 +66,8 @@ HOLE_CAP = 0.7
 class AgreementSource:
     """Judges frames by photos and by each other; see `ConfidenceSource` for the contract."""
 
-    def __init__(self, device: str = "cpu") -> None:
-        """Keep the device of the work."""
+    def __init__(self, device: str = "cpu", model: object = None) -> None:
+        """Keep the device of the work; no network is asked."""
         self.device = device
 
     def judge(

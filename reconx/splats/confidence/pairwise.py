@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...errors import InputError
 from ...geometry.estimators.pairwise import (
     PairwiseModel,
     encode_photos,
@@ -34,8 +35,19 @@ NEIGHBOURS = 2
 class PairwiseSource:
     """Judges frames by pairs through a network; see `ConfidenceSource` for the contract."""
 
-    def __init__(self, model: PairwiseModel) -> None:
-        """Keep the model; it lies on the device of its choice."""
+    def __init__(self, model: object = None, device: str = "cpu") -> None:
+        """Keep the model; the work is done where it lies, whatever the device.
+
+        Raises:
+            InputError: Without a pairwise model.
+        """
+        if not isinstance(model, PairwiseModel):
+            raise InputError(
+                "Confidence source 'pairwise' matches frames by a pairwise network, and "
+                f"{'none' if model is None else type(model).__name__} was given. Connect Load "
+                "Pointmap Model, or give --estimator dust3r with --checkpoint FILE; or choose the "
+                "source agreement."
+            )
         self.model = model
 
     def judge(

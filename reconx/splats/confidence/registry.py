@@ -1,7 +1,5 @@
 """All sources of confidence."""
 
-from typing import Any
-
 from ...parts import PartSpec, load_part
 from .base import ConfidenceSource
 
@@ -22,14 +20,15 @@ SOURCES: dict[str, PartSpec] = {
 RENAMED: dict[str, str] = {}
 
 
-def make_source(name: str, **own: Any) -> ConfidenceSource:
+def make_source(name: str, *, device: str = "cpu", model: object = None) -> ConfidenceSource:
     """Build a registered source of confidence.
 
     Args:
         name: As in `SOURCES`.
-        own: What this one takes: "agreement" a `device`, "pairwise" a `model`.
+        device: Of the work, for a source without a network.
+        model: The network at hand, on a device of its own; a source without one leaves it alone.
 
     Raises:
-        InputError: If the name is unknown.
+        InputError: If the name is unknown, or the source asks a network of another kind.
     """
-    return load_part("Confidence source", SOURCES, name, RENAMED)(**own)
+    return load_part("Confidence source", SOURCES, name, RENAMED)(device=device, model=model)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -128,6 +129,12 @@ def test_the_order_of_the_frames_changes_nothing(plane_scene: Scene, views: View
     torch.testing.assert_close(
         judged(shuffled, plane_scene, source), judged(every, plane_scene, source)[order]
     )
+
+
+@pytest.mark.parametrize(("model", "told"), [(None, "none"), (object(), "object")])
+def test_without_a_pairwise_network_it_is_refused(model: Any, told: str) -> None:
+    with pytest.raises(InputError, match=f"'pairwise' matches .* {told} was given. Connect Load"):
+        make_source("pairwise", model=model)
 
 
 def test_an_unknown_source_is_named() -> None:
