@@ -11,12 +11,15 @@ from ..render.rasterizers.registry import choose_rasterizer
 from ..render.trial import TRIAL_GAUSSIANS, TRIAL_PIXELS, prepare_rasterizer
 from ..types import Scene, Views
 from .fit import FitOptions
+from .fit.judging import want_judgement
 from .fit.memory import estimate_megabytes, keep_memory
 
 _STEP = 5e-3
 """Seconds per step, whatever its size."""
 _GAUSSIAN, _COEFFICIENT, _PIXEL = 0.4e-6, 0.07e-6, 0.3e-6
 """Seconds of the processor per step: losses, colours, Adam. On a GPU they hide behind `_STEP`."""
+_JUDGED = 1.4
+"""Seconds of one core per frame that is judged by agreement; on a GPU left out, unmeasured."""
 _PLACED = 3e-6
 """Seconds per pixel of the pointmaps, to place Gaussians on them."""
 _DRAWN_GAUSSIAN, _DRAWN_PIXEL = 1.0e-6, 0.2e-6
@@ -60,4 +63,6 @@ def estimate_fit(
     megabytes = estimate_megabytes(scene, views, options)
     # In the end every picture is drawn once more, without gradients.
     around = scene.valid.numel() * _PLACED + sum(pictures) * draw / 3
+    if views is not None and want_judgement(views, options) and torch.device(device).type == "cpu":
+        around += frames * _JUDGED / torch.get_num_threads()
     return CostEstimate(seconds=options.steps * step + around, megabytes=megabytes)

@@ -47,6 +47,22 @@ def test_generated_frames_count_where_they_train(plane_scene: Scene):
     assert trained.megabytes > 10 * alone.megabytes
 
 
+def test_frames_count_more_where_nobody_has_judged_them(plane_scene: Scene):
+    unjudged = Views(
+        frames=plane_scene.photos.images,
+        cameras=plane_scene.photo_cameras,
+        known=plane_scene.valid,
+        photo_index=torch.tensor([0, -1, -1]),
+    )
+    judged = replace(unjudged, confidence=torch.full(plane_scene.valid.shape, 10.0))
+    options = replace(OPTIONS, train_on_generated=True)
+    more = estimate_fit(plane_scene, unjudged, options).seconds
+    assert more > estimate_fit(plane_scene, judged, options).seconds + 1
+    unweighed = replace(options, confidence_weights=False)
+    less = estimate_fit(plane_scene, unjudged, unweighed)
+    assert less == estimate_fit(plane_scene, judged, unweighed)
+
+
 def test_the_report_is_json_with_short_numbers():
     report = {"steps": 40, "psnr_captured": {"a.png": 23.48392105}, "psnr_generated": None}
     text = report_text(report)

@@ -13,6 +13,8 @@ from reconx.ops.se3 import se3_exp
 from reconx.progress import Preview
 from reconx.render.gaussians import render_gaussians
 from reconx.render.threads import one_torch_thread
+from reconx.splats.confidence.base import judge_views
+from reconx.splats.confidence.registry import make_source
 from reconx.splats.fit import FitOptions, fit_gaussians
 from reconx.splats.placing import place_gaussians
 from reconx.splats.sway import sway_around
@@ -200,14 +202,37 @@ def test_trusted_generated_frames_train(plane_scene: Scene):
     assert not torch.equal(poses[2], views.cameras.camera_to_world[2])
 
 
-def test_unjudged_frames_train_where_photos_were_seen(
+def test_unjudged_frames_are_judged_by_agreement(
     plane_scene: Scene, caplog: pytest.LogCaptureFixture
 ):
-    views = replace(views_like_photos(plane_scene, 1.0), confidence=None)
+    scene = two_photos(plane_scene)
+    unjudged = replace(views_like_photos(plane_scene, 1.0), confidence=None)
     with caplog.at_level("INFO", logger="reconx"):
-        result = fit_gaussians(two_photos(plane_scene), views, options=SHORT)
-    assert "only what was seen in photos trains" in caplog.text
-    assert isinstance(result.report["psnr_generated"], float)
+        result = fit_gaussians(scene, unjudged, options=SHORT)
+    assert caplog.text.count("Nobody has judged the generated frames") == 1
+    judged = judge_views(unjudged, scene, make_source("agreement"))
+    assert_same_bytes(result, fit_gaussians(scene, judged, options=SHORT))
+    assert judged.confidence is not None
+    assert result.views is not None
+    assert result.views.confidence is not None
+    assert torch.equal(result.views.confidence, judged.confidence)
+
+
+def test_views_of_photos_alone_need_no_judge(plane_scene: Scene):
+    captured = replace(
+        views_like_photos(plane_scene, 1.0), confidence=None, photo_index=torch.tensor([0, 1, 0])
+    )
+    result = fit_gaussians(two_photos(plane_scene), captured, options=SHORT)
+    assert result.report["psnr_generated"] is None
+
+
+@pytest.mark.parametrize("off", ["train_on_generated", "confidence_weights"])
+def test_nobody_judges_where_confidence_weighs_nothing(plane_scene: Scene, off: str):
+    unjudged = replace(views_like_photos(plane_scene, 1.0), confidence=None)
+    options = replace(SHORT, **{off: False})
+    result = fit_gaussians(two_photos(plane_scene), unjudged, options=options)
+    assert result.views is not None
+    assert result.views.confidence is None
 
 
 def test_view_dependent_colour_is_fitted(plane_scene: Scene):

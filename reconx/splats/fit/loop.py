@@ -1,6 +1,5 @@
 """The loop of a fit: draw a picture, compare, step."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import cycle, islice
@@ -17,7 +16,7 @@ from ...ops.sh import map_sh
 from ...progress import Progress, Task
 from ...render.gaussians import render_gaussians
 from ...render.rasterizers.base import Rasterized, Rasterizer
-from ...types import CONFIDENT, Gaussians, Scene, Views
+from ...types import Gaussians, Scene, Views
 from ..annealing import annealed_weight
 from ..colours import ColourAdaptation, adapted_pictures
 from ..confidence import REFERENCE_CONFIDENCE
@@ -33,8 +32,6 @@ from .checkpoint import FitCheckpoint
 from .options import FitOptions
 from .order import halved, in_turn
 from .parameters import GaussianParameters
-
-logger = logging.getLogger("reconx")
 
 RELOCATIONS = 20
 """Times in a whole fit at which Gaussians might be relocated."""
@@ -58,7 +55,7 @@ class Fit:
 
         Args:
             scene: As for `fit_gaussians`.
-            views: As for `fit_gaussians`.
+            views: As for `fit_gaussians`; judged, where frames train by their confidence.
             options: As for `fit_gaussians`.
             rasterizer: Draws on `device`.
             device: Torch device of the work.
@@ -290,7 +287,5 @@ def _confidence(views: Views, *, trusted: bool) -> Float[Tensor, "frame height w
     """How sure each pixel of the frames is; where all are trusted, as sure as a photo's."""
     if trusted:
         return torch.full_like(views.frames[..., 0], REFERENCE_CONFIDENCE)
-    if views.confidence is not None:
-        return views.confidence
-    logger.info("Nobody has judged the generated frames: only what was seen in photos trains.")
-    return torch.where(views.known, CONFIDENT, 1.0)
+    assert views.confidence is not None, "the caller has them judged"
+    return views.confidence

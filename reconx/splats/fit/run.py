@@ -9,6 +9,7 @@ from ...render.threads import one_torch_thread
 from ...render.trial import prepare_rasterizer
 from ...types import FitResult, Scene, Views
 from .checkpoint import FitCheckpoint, describe_fit
+from .judging import judge_unjudged
 from .loop import Fit
 from .memory import keep_memory
 from .options import FitOptions
@@ -33,7 +34,8 @@ def fit_gaussians(
 
     Args:
         scene: Photos with cameras and pointmaps.
-        views: Frames along a path; generated ones train by their confidence. None: photos alone.
+        views: Frames along a path; generated ones train by their confidence. Those that nobody has
+            judged are judged by agreement, and come back judged. None: photos alone.
         options: How; None takes the defaults.
         device: Torch device of the work; the result lies on the CPU.
         seed: Seeds the order of the pictures.
@@ -62,6 +64,7 @@ def fit_gaussians(
     rasterizer = choose_rasterizer(options.rasterizer, device)
     prepare_rasterizer(rasterizer, device, progress)
     draw = make_rasterizer(rasterizer, device)
+    views = judge_unjudged(scene, views, options, device, progress)
     with measure_usage() as usage, one_torch_thread(device):
         fit = Fit(scene, views, options, draw, device, progress)
         kept = None
