@@ -61,6 +61,10 @@ class Fit:
             device: Torch device of the work.
             progress: Told while Gaussians are placed.
         """
+        # Not above: they bring scipy, which ComfyUI's start need not wait for.
+        from ..background import place_background
+        from ..extending import extend_scene
+
         self._options = options
         self._device = device
         self._rasterizer = rasterizer
