@@ -42,6 +42,7 @@ NODES: list[type[io.ComfyNode]] = [
     video.ViewsFromFrames,
     native.SplitPath,
     native.JoinViews,
+    video.JudgeFrames,
     splats.FitGaussians,
     splats.RenderGaussians,
     splats.CompareViews,

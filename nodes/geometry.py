@@ -40,8 +40,9 @@ class LoadPointmapModel(io.ComfyNode):
             node_id="ReconX_LoadPointmapModel",
             display_name="Load Pointmap Model",
             description=(
-                "Load a DUSt3R checkpoint for the estimator dust3r of Build Point Cloud. The "
-                "published weights are under CC BY-NC-SA 4.0: not for commercial use."
+                "Load a DUSt3R checkpoint for the estimator dust3r of Build Point Cloud, and for "
+                "Judge Frames. The published weights are under CC BY-NC-SA 4.0: not for commercial "
+                "use."
             ),
             search_aliases=["dust3r", "pointmap", "checkpoint", "geometry model"],
             hidden=[io.Hidden.unique_id],
@@ -61,7 +62,8 @@ class LoadPointmapModel(io.ComfyNode):
             ],
             outputs=[
                 PointmapModelSocket.Output(
-                    "pointmap_model", tooltip="For the estimator dust3r of Build Point Cloud."
+                    "pointmap_model",
+                    tooltip="For dust3r of Build Point Cloud, pairwise of Judge Frames.",
                 )
             ],
         )

@@ -230,7 +230,7 @@ class JoinViews(io.ComfyNode):
             outputs=[
                 ViewsSocket.Output(
                     "views",
-                    tooltip="Frames with cameras; only what photos saw is trusted in the fit.",
+                    tooltip="Frames with cameras; nobody has judged them, see Judge Frames.",
                 ),
                 io.Image.Output(
                     "images", tooltip="The frames at the path's size, with the photos."

@@ -123,8 +123,8 @@ def _fit_inputs() -> list[io.Input]:
             default=defaults.train_on_generated,
             tooltip=(
                 "Whether frames of the connected views train, every other step, as far as they are "
-                "trusted. Worth it where a video model shows what no photo saw; frames of warp add "
-                "little."
+                "trusted; what nobody has judged is judged by agreement first. Worth it where a "
+                "video model shows what no photo saw; frames of warp add little."
             ),
         ),
         io.Boolean.Input(

@@ -1,9 +1,13 @@
-"""Nodes that make frames along a camera path, and views of frames."""
+"""Nodes that make frames along a camera path, views of frames, and say how far to trust them."""
 
 from torch import Tensor
 
+from ..reconx.export.scene_pictures import confidence_colours
+from ..reconx.geometry.estimators.pairwise import MEMORY_MB
 from ..reconx.render.edits import edit_renders
 from ..reconx.render.points import render_scene
+from ..reconx.splats.confidence.base import judge_views
+from ..reconx.splats.confidence.registry import SOURCES, make_source
 from ..reconx.types import PointRenders
 from ..reconx.video.base import GuidanceOptions, Guide
 from ..reconx.video.frames import views_from_frames
@@ -16,6 +20,7 @@ from .sockets import (
     CamerasSocket,
     GuidanceSocket,
     Parcel,
+    PointmapModelSocket,
     SceneSocket,
     StructureSocket,
     ViewsSocket,
@@ -169,7 +174,9 @@ class SampleViews(io.ComfyNode):
                 ),
             ],
             outputs=[
-                ViewsSocket.Output("views", tooltip="Frames, cameras and confidence."),
+                ViewsSocket.Output(
+                    "views", tooltip="Frames and cameras; confidence only from warp."
+                ),
                 io.Image.Output("images", tooltip="The frames, in the order of the path."),
             ],
         )
@@ -271,7 +278,7 @@ class ViewsFromFrames(io.ComfyNode):
             outputs=[
                 ViewsSocket.Output(
                     "views",
-                    tooltip="Frames with cameras; only what photos saw is trusted in the fit.",
+                    tooltip="Frames with cameras; nobody has judged them, see Judge Frames.",
                 ),
                 io.Image.Output(
                     "images", tooltip="The frames at the path's size, with the photos."
@@ -291,3 +298,65 @@ class ViewsFromFrames(io.ComfyNode):
             progress=NodeProgress(cls.hidden.unique_id),
         )
         return io.NodeOutput(pack(views), views.frames)
+
+
+class JudgeFrames(io.ComfyNode):
+    """Views -> the same views with a confidence per pixel."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node to the host."""
+        return node_schema(
+            node_id="ReconX_JudgeFrames",
+            display_name="Judge Frames",
+            description=(
+                "Say of every pixel of generated frames how far to trust it, and show that. In Fit "
+                "Splat, frames train as far as they are trusted."
+            ),
+            search_aliases=["confidence", "uncertainty", "trust", "weights", "consistency"],
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                SceneSocket.Input("scene", tooltip="What the frames show."),
+                ViewsSocket.Input(
+                    "views", tooltip="Frames along a path; who has judged them before is overruled."
+                ),
+                io.Combo.Input(
+                    "source",
+                    options=list(SOURCES),
+                    tooltip=(
+                        "Who judges. "
+                        + " ".join(f"{name}: {spec.summary}" for name, spec in SOURCES.items())
+                    ),
+                ),
+                PointmapModelSocket.Input(
+                    "model",
+                    optional=True,
+                    tooltip="From Load Pointmap Model; for pairwise, agreement leaves it alone.",
+                ),
+            ],
+            outputs=[
+                ViewsSocket.Output("views", tooltip="The views, judged; for Fit Splat."),
+                io.Image.Output(
+                    "confidence",
+                    tooltip=(
+                        "Per frame: black where nothing speaks for it, brightest where it counts "
+                        "as much as a photo. Frames that are photos are all bright."
+                    ),
+                ),
+            ],
+        )
+
+    @classmethod
+    @library_call
+    def execute(
+        cls, scene: Parcel, views: Parcel, source: str, model: Parcel | None = None
+    ) -> io.NodeOutput:
+        """Judge the frames."""
+        network = model.value.model if model else None
+        judge = make_source(source, device=host_device(), model=network)
+        if model and source == "pairwise":
+            model.value.load(MEMORY_MB)
+        progress = NodeProgress(cls.hidden.unique_id)
+        judged = judge_views(views.value, scene.value, judge, progress)
+        assert judged.confidence is not None, "judged"
+        return io.NodeOutput(pack(judged), confidence_colours(judged.confidence))

@@ -41,6 +41,7 @@ PICTURES: Mapping[str, Callable[[SampleRoom], Image.Image]] = {
     "ReconX_ViewsFromFrames": frames.draw_views_from_frames,
     "ReconX_SplitPath": frames.draw_split_path,
     "ReconX_JoinViews": frames.draw_join_views,
+    "ReconX_JudgeFrames": frames.draw_judge_frames,
     "ReconX_FitGaussians": frames.draw_fit_gaussians,
     "ReconX_RenderGaussians": frames.draw_render_gaussians,
     "ReconX_CompareViews": frames.draw_compare_views,

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from reconx.export.scene_file import write_scene_file
+from reconx.types import Scene
+
 pytestmark = pytest.mark.comfyui
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,3 +248,69 @@ print(json.dumps(found))
     most = (2**-13, 1 / 32, 0.5 / 255, 0.25, 0.5 / 255 / 0.15)
     for error, limit in zip(found["written"]["spz"], most, strict=True):
         assert error <= 1.01 * limit
+
+
+def test_frames_are_judged_and_it_is_shown(
+    comfyui: Path, host_python: Path, plane_scene: Scene, tmp_path: Path
+) -> None:
+    """By each source, the network a tiny one with random weights that the host has to load."""
+    write_scene_file(tmp_path / "scene.safetensors", plane_scene)
+    script = f"""
+nodes = {{node.GET_SCHEMA().node_id: node for node in load_pack()}}
+from pathlib import Path
+from reconx_pack.nodes.runtime import ManagedModel
+from reconx_pack.nodes.sockets import pack
+from reconx_pack.reconx.errors import InputError
+from reconx_pack.reconx.export.scene_file import read_scene_file
+from reconx_pack.reconx.geometry.dust3r.checkpoint import CheckpointFacts
+from reconx_pack.reconx.geometry.dust3r.config import NetworkConfig
+from reconx_pack.reconx.geometry.dust3r.model import Dust3rModel
+from reconx_pack.reconx.geometry.dust3r.network import Dust3rNetwork
+from reconx_pack.reconx.types import Views
+
+scene, _ = read_scene_file(Path({str(tmp_path)!r}) / "scene.safetensors")
+frames = scene.photos.images.clone()
+frames[0, 20:50, 60:90] = 1 - frames[0, 20:50, 60:90]
+views = Views(
+    frames=frames,
+    cameras=scene.photo_cameras,
+    known=torch.zeros(frames.shape[:3], dtype=torch.bool),
+    photo_index=torch.tensor([-1, 1, 2]),
+)
+config = NetworkConfig(
+    patch=16, encoder_width=128, encoder_depth=1, decoder_width=64, decoder_depth=2, mlp_ratio=2,
+    dpt=None,
+)
+facts = CheckpointFacts(name="tiny", config=config, long_side=64, licence="none")
+model = Dust3rModel(Dust3rNetwork(config).eval(), facts)
+node = nodes["ReconX_JudgeFrames"].PREPARE_CLASS_CLONE(None)
+
+def judged(source, model=None):
+    views_out, pictures = node.execute(pack(scene), pack(views), source, model).result
+    return views_out.value.confidence, pictures
+
+confidence, pictures = judged("agreement")
+pairwise, _ = judged("pairwise", pack(ManagedModel(model, model.network)))
+try:
+    judged("pairwise")
+    refused = ""
+except InputError as error:
+    refused = str(error)
+glow = pictures.mean(-1)
+print(json.dumps({{
+    "size": list(pictures.shape),
+    "pasted": float(confidence[0, 26:44, 66:84].max()),
+    "dark": float(glow[0, 26:44, 66:84].max()),
+    "elsewhere": float(confidence[0, :, :50].median()),
+    "photos": float(glow[1:].min()),
+    "pairwise": [float(pairwise[0].min()), float(pairwise[1:].min())],
+    "refused": refused,
+}}))
+"""
+    found = run_in_host(comfyui, host_python, script)
+    assert found["size"] == [*plane_scene.photos.images.shape]
+    assert found["pasted"] < 2 < 9 < found["elsewhere"]
+    assert found["dark"] < 0.5 < found["photos"]
+    assert found["pairwise"][0] >= 1
+    assert found["pairwise"][1] == 10
+    assert "none was given. Connect Load Pointmap Model" in found["refused"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,9 +13,12 @@ from torch import Tensor
 from reconx.export.comparison import compare_pictures
 from reconx.export.depth_frames import draw_depth_frames
 from reconx.export.plan import PANEL, PATH_COLOUR
+from reconx.export.scene_pictures import confidence_colours
 from reconx.ops.metrics import psnr
 from reconx.render.gaussians import render_gaussians
 from reconx.render.points import render_scene
+from reconx.splats.confidence.base import judge_views
+from reconx.splats.confidence.registry import make_source
 from reconx.splats.film import film_gaussians
 from reconx.splats.placing import place_gaussians
 from reconx.video.base import ClipRequest, GuidanceOptions, Guide, Keyframe
@@ -108,7 +112,7 @@ def draw_views_from_frames(room: SampleRoom) -> Image.Image:
     return lay_out(
         [
             Tile(frames[BETWEEN], f"frames[{BETWEEN}]"),
-            Tile(_tinted(views.frames[BETWEEN], ~views.known[BETWEEN]), "red: not trained"),
+            Tile(_tinted(views.frames[BETWEEN], ~views.known[BETWEEN]), "red: seen by none"),
             Tile(views.frames[photo], "photo 2 put back"),
         ]
     )
@@ -137,6 +141,20 @@ def draw_join_views(room: SampleRoom) -> Image.Image:
     )
     photos = (path.photo_index >= 0).nonzero()[:, 0].tolist()
     return lay_out([Tile(film[at], f"frame {at} of {len(film)}") for at in photos])
+
+
+def draw_judge_frames(room: SampleRoom) -> Image.Image:
+    """A frame of `warp` into which a wrong patch was pasted, and how far it is trusted."""
+    frames = room.views.frames.clone()
+    frames[BETWEEN, 60:130, 120:210] = frames[BETWEEN, 180:250, 150:240]
+    judged = judge_views(replace(room.views, frames=frames), room.scene, make_source("agreement"))
+    assert judged.confidence is not None
+    return lay_out(
+        [
+            Tile(frames[BETWEEN], f"frame {BETWEEN}, a part is wrong"),
+            Tile(confidence_colours(judged.confidence[BETWEEN]), "confidence"),
+        ]
+    )
 
 
 def draw_fit_gaussians(room: SampleRoom) -> Image.Image:
