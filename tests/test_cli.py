@@ -9,9 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from reconx import pipeline
 from reconx.cli import main
+from reconx.errors import InputError
 from reconx.ops.projection import pixel_centres, sample_image
 from reconx.ops.se3 import so3_exp
+from reconx.pipeline import ReconstructOptions
 
 ROOM = Path(__file__).resolve().parents[1] / "assets" / "sample-room" / "images"
 LEFT, MIDDLE = ROOM / "left.jpg", ROOM / "middle.jpg"
@@ -74,6 +77,21 @@ def test_parts_and_checkpoints_that_do_not_go_together(
         ),
     ):
         assert_refused(capsys, tmp_path / "out", [*photos, *arguments], words)
+
+
+def test_how_frames_train_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[ReconstructOptions] = []
+
+    def keep(photos: Sequence[str], *, options: ReconstructOptions, **_: object) -> None:
+        asked.append(options)
+        raise InputError("That is all.")
+
+    monkeypatch.setattr(pipeline, "reconstruct", keep)
+    command = ["reconstruct", str(LEFT), "--output", str(tmp_path / "out")]
+    for flags in ([], ["--train-on-generated", "--confidence", "pairwise"]):
+        assert main([*command, *flags]) == 2
+    found = [(options.fit.train_on_generated, options.confidence) for options in asked]
+    assert found == [(False, "agreement"), (True, "pairwise")]
 
 
 def test_the_same_photo_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,10 @@ import pytest
 import torch
 
 from reconx import pipeline
+from reconx.geometry.dust3r.checkpoint import CheckpointFacts
+from reconx.geometry.dust3r.config import NetworkConfig
+from reconx.geometry.dust3r.model import Dust3rModel
+from reconx.geometry.dust3r.network import Dust3rNetwork
 from reconx.pipeline import Reconstruction, ReconstructOptions, reconstruct
 from reconx.progress import Progress
 from reconx.results import save_reconstruction
@@ -18,6 +22,15 @@ from reconx.trajectory.options import PathOptions
 from reconx.types import Cameras, Photos, Scene
 from reconx.video.base import BackboneSpec, Clip, ClipRequest
 
+TINY = NetworkConfig(
+    patch=16,
+    encoder_width=128,
+    encoder_depth=1,
+    decoder_width=64,
+    decoder_depth=2,
+    mlp_ratio=2,
+    dpt=None,
+)
 OPTIONS = ReconstructOptions(
     path=PathOptions(frames=4), fit=FitOptions(steps=2, max_gaussians=1000)
 )
@@ -70,6 +83,25 @@ def test_frames_that_nobody_judged_are_judged_by_the_source(
     assert result.views.confidence is not None
     assert torch.equal(result.views.confidence, judged.confidence)
     told = {"backbone": "wan-vace", "confidence": "agreement"}
+    assert told_of_frames(result, tmp_path / "out") == told
+
+
+def test_the_network_of_the_estimator_judges_too(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    facts = CheckpointFacts(name="tiny", config=TINY, long_side=64, licence="none")
+    model = Dust3rModel(Dust3rNetwork(TINY).eval(), facts)
+    monkeypatch.setattr(pipeline, "load_model", lambda *_: model)
+    monkeypatch.setattr(pipeline, "make_backbone", lambda *_: Unjudging())
+    weights = {"estimator": "dust3r", "checkpoint": Path("tiny.safetensors")}
+    options = replace(OPTIONS, backbone="wan-vace", confidence="pairwise", **weights)
+    result = reconstruct(scene.photos, options=options)
+    judged = judge_views(result.views, scene, make_source("pairwise", model=model))
+    assert judged.confidence is not None
+    assert result.views.confidence is not None
+    assert torch.equal(result.views.confidence, judged.confidence)
+    told = {"backbone": "wan-vace", "confidence": "pairwise"}
     assert told_of_frames(result, tmp_path / "out") == told
 
 

@@ -141,6 +141,23 @@ def test_plan_draws_given_colours_of_guessed_points_too(plane_scene):
         draw_plan(guessed, colours=colours[:, 1:])
 
 
+def test_overview_names_who_trusts_the_frames(plane_scene):
+    frames, confidence = torch.zeros(4, 8, 8, 3), torch.full((4, 8, 8), 3.0)
+    path = PathPictures(
+        cameras=make_path(plane_scene, 4), frames=frames, confidence=confidence, judge="agreement"
+    )
+    pages = [
+        draw_overview(plane_scene, replace(path, judge=judge))
+        for judge in (None, "agreement", "pairwise")
+    ]
+    anonymous, agreement, pairwise = pages
+    # One line differs, behind what all have in common.
+    for page, other in ((agreement, anonymous), (pairwise, agreement)):
+        rows, columns = (page != other).any(-1).nonzero(as_tuple=True)
+        assert int(rows.max() - rows.min()) < 30
+        assert int(columns.min()) > 200
+
+
 def test_plan_rings_a_place(plane_scene):
     place = plane_scene.cameras.centers[1]
     bare = draw_plan(plane_scene, size=(400, 300))
