@@ -10,7 +10,8 @@ so nothing of it lies here). Build it elsewhere, by `torch.utils.cpp_extension.l
 its project_gaussians.cpp, rasterize_gaussians.cpp and rasterizer/gsplat-cpu/gsplat_cpu.cpp, and a
 file that exports `draw(means, quats, scales, opacities, colors, viewmat, projmat, fx, fy, cx, cy,
 width, height, background)`: the picture that RasterizeGaussiansCPU::apply makes of what
-ProjectGaussiansCPU::apply returns. It draws colour alone, so less is differentiated.
+ProjectGaussiansCPU::apply returns, its depths made contiguous, as the sorting takes them to be. It
+draws colour alone, so less is differentiated.
 """
 
 import argparse
@@ -40,6 +41,8 @@ Size = tuple[int, int]
 
 JOBS = ((20_000, 256, 256), (60_000, 256, 256), (80_000, 512, 384))
 """Gaussians, width and height; the last is what a fit draws."""
+NEAR, FAR = 0.5, 100.0
+"""Planes that OpenSplat's projection is given, around all depths of the scenes."""
 SAME_PICTURE = 1e-2
 """Colours of two backends differ by less, but for one pixel in a thousand."""
 
@@ -58,7 +61,9 @@ def load_opensplat(path: Path) -> Callable[..., tuple[Tensor]]:
         fx, fy, cx, cy = Ks[0, [0, 1, 0, 1], [0, 1, 2, 2]].tolist()
         projection = torch.zeros(4, 4)
         projection[0, 0], projection[1, 1] = 2 * fx / width, 2 * fy / height
-        projection[2, 2] = projection[3, 2] = 1.0
+        # It sorts by the projected z, which must therefore rise with depth.
+        projection[2, 2], projection[2, 3] = FAR / (FAR - NEAR), -FAR * NEAR / (FAR - NEAR)
+        projection[3, 2] = 1.0
         sizes = (fx, fy, cx, cy, width, height, background)
         alone = (means, quats, scales, opacities[:, None], colors[0], viewmats[0], projection)
         return (module.draw(*alone, *sizes)[None],)
