@@ -18,21 +18,21 @@ class LearningRates:
     suits any scale, orientation and range of depth.
     """
 
-    means: float = 0.02
+    means: float = 0.05
     """In standard deviations along each axis: slow along the normal, where Gaussians are flat."""
-    rotations: float = 2e-3
+    rotations: float = 5e-3
     """In half radians about the axes."""
-    scales: float = 5e-3
+    scales: float = 1.25e-2
     """In natural logarithms."""
-    opacities: float = 2e-2
+    opacities: float = 5e-2
     """In logits."""
-    colours: float = 1.5e-2
+    colours: float = 3.75e-2
     """In constant spherical harmonics; higher degrees learn at a twentieth of it."""
     poses: float = 3e-4
     """In radians, and in depths of the scene."""
     adaptation: float = 1e-2
     """Of the colour maps of single pictures, in units of colour."""
-    decay: float = 0.1
+    decay: float = 0.05
     """Share of each rate that is left at the last step; the decay is exponential."""
 
 
@@ -40,7 +40,7 @@ class LearningRates:
 class FitOptions:
     """How Gaussians are fitted."""
 
-    steps: int = 1000
+    steps: int = 500
     """Gradient steps, one picture each."""
     max_gaussians: int = 80_000
     """Budget of Gaussians."""
