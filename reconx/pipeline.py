@@ -36,7 +36,7 @@ QUALITIES: Mapping[str, Mapping[str, int]] = {
         "photo_size": 1600,
         "size": 512,
         "frames": 48,
-        "steps": 500,
+        "steps": 400,
         "gaussians": 80_000,
     },
     "high": {

@@ -40,7 +40,7 @@ class LearningRates:
 class FitOptions:
     """How Gaussians are fitted."""
 
-    steps: int = 500
+    steps: int = 400
     """Gradient steps, one picture each."""
     max_gaussians: int = 80_000
     """Budget of Gaussians."""
