@@ -29,7 +29,7 @@ QUALITIES: Mapping[str, Mapping[str, int]] = {
         "photo_size": 1024,
         "size": 384,
         "frames": 24,
-        "steps": 200,
+        "steps": 300,
         "gaussians": 40_000,
     },
     "normal": {

@@ -16,4 +16,4 @@ def test_the_package_offers_the_one_call() -> None:
     import reconx
 
     assert callable(reconx.reconstruct)
-    assert reconx.ReconstructOptions.of_quality("draft").fit.steps == 200
+    assert reconx.ReconstructOptions.of_quality("draft").fit.steps == 300
