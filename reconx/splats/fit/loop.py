@@ -75,9 +75,6 @@ class Fit:
             confidence = _confidence(views, trusted=not options.confidence_weights)
             generated = generated_targets(views, confidence, scene.photo_cameras)
             self._generated = [target.to(device) for target in generated]
-            # As below: loads scipy.
-            from ..extending import extend_scene
-
             placed = extend_scene(scene, replace(views, confidence=confidence), progress)
         self._distance: Distance | None = None
         if options.perceptual_weight > 0:
@@ -92,9 +89,6 @@ class Fit:
         self._parameters = GaussianParameters(start, device)
         self._background: Gaussians | None = None
         if options.background:
-            # Loads scipy, which the start of a program that fits nothing shall not wait for.
-            from ..background import place_background
-
             self._background = place_background(placed).to(device)
         poses = scene.photo_cameras.camera_to_world
         if views is not None:
