@@ -49,7 +49,6 @@ def pipelines(host_python: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.comfyui
-@pytest.mark.slow
 def test_ltx_runs_from_photos_to_splat(comfyui: Path, host_python: Path, pipelines: Path) -> None:
     with Host(comfyui, host_python, models=pipelines, cpu=True) as host:
         schemas = host.object_info()

@@ -68,7 +68,6 @@ def test_every_family_keeps_the_contract_of_structure(
 
 
 @pytest.mark.comfyui
-@pytest.mark.slow
 def test_prompts_alone_read_structure(comfyui: Path, host_python: Path, scene_file: Path) -> None:
     names = ("wan-t2v", "svd")
     found = in_host(comfyui, host_python, scene_file, "rows_that_read_structure", names)
@@ -97,7 +96,6 @@ def test_experts_change_where_they_were_trained_to(
 
 
 @pytest.mark.comfyui
-@pytest.mark.slow
 def test_native_renders_guide_during_their_share_alone(
     comfyui: Path, host_python: Path, scene_file: Path
 ) -> None:
