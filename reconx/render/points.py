@@ -12,6 +12,7 @@ from ..ops.projection import project_points
 from ..progress import Progress, SilentProgress, run_interruptibly
 from ..types import CONFIDENT, Cameras, PointRenders, Scene
 from .cloud import PointCloud, scene_cloud, surface_facing
+from .threads import map_frames
 
 NEAR = 0.01
 """Points closer than this to the camera plane are not drawn; scene units (median depth 1)."""
@@ -67,9 +68,11 @@ def render_points(
 def _render_frames(cloud: PointCloud, cameras: Cameras, progress: Progress) -> PointRenders:
     task = progress.start("Rendering points", len(cameras))
     frames = []
-    for frame in range(len(cameras)):
-        frames.append(_render_frame(cloud, cameras[frame]))
-        task.update(frame + 1)
+    device = cloud.points.device
+    drawn = map_frames(lambda index: _render_frame(cloud, cameras[index]), len(cameras), device)
+    for frame in drawn:
+        frames.append(frame)
+        task.update(len(frames))
     colour, depth, confidence, hole = (
         torch.stack(part).cpu() for part in zip(*frames, strict=True)
     )

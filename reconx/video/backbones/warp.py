@@ -20,6 +20,7 @@ from ...ops.projection import project_points, sample_image, unproject_depth, wor
 from ...progress import Progress, run_interruptibly
 from ...render.cloud import PointCloud, scene_cloud
 from ...render.points import SAME_SURFACE, render_points
+from ...render.threads import map_frames
 from ...trajectory.focus import camera_distances, median_depth
 from ...types import FILLED, Cameras, PointRenders, Scene
 from ..base import BackboneSpec, Clip, ClipRequest
@@ -65,13 +66,18 @@ class WarpBackbone:
         nearest = _nearest_photos(request.scene, request.cameras)
         task = progress.start("Blending photos", len(request.cameras))
         frames, confidences = [], []
-        for index in range(len(request.cameras)):
+
+        def alive() -> None:
+            task.update(len(frames))
+
+        def blend(index: int) -> tuple[Tensor, Tensor]:
             edit = _Edit.of(request, index)
-            alive = partial(task.update, index)
-            frame, confidence = _blend(sources, request.cameras[index], nearest[index], edit, alive)
+            return _blend(sources, request.cameras[index], nearest[index], edit, alive)
+
+        for frame, confidence in map_frames(blend, len(request.cameras), request.device):
             frames.append(frame)
             confidences.append(confidence)
-            task.update(index + 1, preview=lambda shown=frame: shown)
+            task.update(len(frames), preview=lambda shown=frame: shown)
         for keyframe in request.keyframes:
             shown = frames[keyframe.index]
             frames[keyframe.index] = torch.where(keyframe.valid[..., None], keyframe.image, shown)
