@@ -1,9 +1,10 @@
 """How CPU kernels are compiled. Importing this loads numba, so only files of kernels do."""
 
 import inspect
+import threading
 import zlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,20 @@ def serial(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(**OPTIONS)(_named(_bare(function)))
 
 
+_LOCK = threading.Lock()
+"""numba's own thread pool ends the process when two threads start parallel kernels at once."""
+
+
 def parallel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile; `prange` loops share numba's threads."""
-    return numba.njit(parallel=True, **OPTIONS)(_named(_bare(function)))
+    """Compile; `prange` loops share numba's threads. Only for Python to call."""
+    kernel = numba.njit(parallel=True, **OPTIONS)(_named(_bare(function)))
+
+    @wraps(function)
+    def run(*arguments: Any) -> Any:
+        with _LOCK:
+            return kernel(*arguments)
+
+    return run
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,11 +5,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in Rec. 601 grey."""
+
 
 def luminance(image: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
     """Rec. 601 grey of an RGB picture."""
-    weights = torch.tensor([0.299, 0.587, 0.114], dtype=image.dtype, device=image.device)
-    return image @ weights
+    return image @ torch.tensor(LUMINANCE, dtype=image.dtype, device=image.device)
 
 
 def resize_images(

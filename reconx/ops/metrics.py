@@ -5,6 +5,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+SSIM_LIGHT, SSIM_CONTRAST = 1e-4, 9e-4
+"""The constants that keep SSIM's two ratios finite in the dark and in flat regions."""
+
 
 def psnr(
     image: Float[Tensor, "*view height width 3"],
@@ -32,8 +35,9 @@ def ssim_map(
     mean_x, mean_y, xx, yy, xy = blurred.chunk(5, dim=-1)
     covariance = xy - mean_x * mean_y
     variances = (xx - mean_x.square()) + (yy - mean_y.square())
-    luminance = (2 * mean_x * mean_y + 1e-4) / (mean_x.square() + mean_y.square() + 1e-4)
-    return (luminance * (2 * covariance + 9e-4) / (variances + 9e-4)).mean(dim=-1)
+    squares = mean_x.square() + mean_y.square()
+    luminance = (2 * mean_x * mean_y + SSIM_LIGHT) / (squares + SSIM_LIGHT)
+    return (luminance * (2 * covariance + SSIM_CONTRAST) / (variances + SSIM_CONTRAST)).mean(dim=-1)
 
 
 def ssim(
@@ -46,12 +50,17 @@ def ssim(
     return float(similarity.mean() if mask is None else similarity[mask].mean())
 
 
+def ssim_window(dtype: torch.dtype, device: torch.device | str = "cpu") -> Float[Tensor, "11"]:
+    """The shares of SSIM's window, which is separable and symmetric; they add up to 1."""
+    taps = torch.arange(11, dtype=dtype, device=device) - 5
+    window = torch.exp(-taps.square() / (2 * 1.5**2))
+    return window / window.sum()
+
+
 def _blur(
     images: Float[Tensor, "view height width channel"],
 ) -> Float[Tensor, "view height width channel"]:
-    taps = torch.arange(11, dtype=images.dtype, device=images.device) - 5
-    window = torch.exp(-taps.square() / (2 * 1.5**2))
-    window = window / window.sum()
+    window = ssim_window(images.dtype, images.device)
     channels = images.shape[-1]
     # Channels stay last in memory: depthwise convolution is three times faster so.
     planes = images.permute(0, 3, 1, 2)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from reconx.splats.losses import depth_loss, photometric_loss
+from reconx.splats.losses.photometric import photometric_loss_in_torch
 
 
 def random_picture(seed: int) -> torch.Tensor:
@@ -68,6 +69,24 @@ def test_photometric_gradient():
         there = photometric_loss(image + step, target, weights)
         back = photometric_loss(image - step, target, weights)
     torch.testing.assert_close((image.grad * along).sum(), (there - back) / 2e-6, rtol=1e-6, atol=0)
+
+
+def test_the_kernel_agrees_with_torch():
+    generator = torch.Generator().manual_seed(9)
+    image, target = torch.rand(2, 37, 52, 3, generator=generator)
+    target[:12] = image[:12]
+    weights = torch.rand(37, 52, generator=generator)
+    weights[20:30, 5:40] = 0
+    found = []
+    for loss in (photometric_loss, photometric_loss_in_torch):
+        picture = image.clone().requires_grad_()
+        value = loss(picture, target, weights)
+        (3 * value).backward()
+        found.append((value.detach(), picture.grad))
+    (value, gradient), (expected_value, expected_gradient) = found
+    torch.testing.assert_close(value, expected_value, rtol=1e-6, atol=0)
+    scale = float(expected_gradient.abs().max())
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-5 * scale)
 
 
 def test_depth_loss_is_relative_and_ignores_what_was_not_measured():

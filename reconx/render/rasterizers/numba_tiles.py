@@ -1,10 +1,9 @@
 """Rasterizer for the CPU: numba kernels with hand-written gradients, float32.
 
-Owns the autograd function and the lock; the kernels lie in `numba_projection.py` and
+Owns the autograd function; the kernels lie in `numba_projection.py` and
 `numba_blending.py`. They are compiled on the first call and cached on disk.
 """
 
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +17,6 @@ from ...errors import InputError
 from . import numba_binning, numba_blending, numba_projection
 from .base import Rasterized
 from .compose import CLAMP_MARGIN, check_scene
-
-_LOCK = threading.Lock()
-"""numba's own thread pool ends the process when two threads start parallel kernels at once."""
 
 
 class NumbaTileRasterizer:
@@ -109,26 +105,25 @@ class _Draw(torch.autograd.Function):
         means, quats, scales, opacities, colors, viewmat, K, background = map(_array, tensors)
         limits, size = frame.limits(K), np.array([frame.width, frame.height], np.float32)
         columns, rows = (-(-side // numba_binning.TILE) for side in (frame.width, frame.height))
-        with _LOCK:
-            records, boxes = numba_projection.project(
-                means,
-                quats,
-                scales,
-                opacities,
-                colors,
-                viewmat,
-                K,
-                limits,
-                size,
-                np.float32(frame.near),
-                np.float32(frame.eps2d),
-                frame.antialiased,
-            )
-            order = numba_binning.sort_by_depth(records[:, numba_projection.Z], boxes)
-            pairs, starts, slots = numba_binning.bin_to_tiles(boxes, order, columns, rows)
-            *pictures, reached, ends = numba_blending.blend(
-                records.reshape(-1), boxes, pairs, starts, frame.width, frame.height, background
-            )
+        records, boxes = numba_projection.project(
+            means,
+            quats,
+            scales,
+            opacities,
+            colors,
+            viewmat,
+            K,
+            limits,
+            size,
+            np.float32(frame.near),
+            np.float32(frame.eps2d),
+            frame.antialiased,
+        )
+        order = numba_binning.sort_by_depth(records[:, numba_projection.Z], boxes)
+        pairs, starts, slots = numba_binning.bin_to_tiles(boxes, order, columns, rows)
+        *pictures, reached, ends = numba_blending.blend(
+            records.reshape(-1), boxes, pairs, starts, frame.width, frame.height, background
+        )
         ctx.save_for_backward(*tensors)
         ctx.drawn = (frame, limits, records, slots, pairs, starts, reached, ends, pictures)
         return tuple(map(torch.from_numpy, pictures))
@@ -141,33 +136,32 @@ class _Draw(torch.autograd.Function):
         frame, limits, records, slots, pairs, starts, reached, ends, pictures = ctx.drawn
         means, quats, scales, opacities, _, viewmat, K, background = map(_array, ctx.saved_tensors)
         grad_colour, grad_alpha, grad_depth = map(_array, grad_pictures)
-        with _LOCK:
-            grad_pairs = numba_blending.blend_backward(
-                records.reshape(-1),
-                pairs,
-                starts,
-                reached,
-                ends,
-                background,
-                *pictures,
-                grad_colour,
-                grad_alpha,
-                grad_depth,
-            )
-            *grads, per_block = numba_projection.project_backward(
-                means,
-                quats,
-                scales,
-                opacities,
-                viewmat,
-                K,
-                limits,
-                np.float32(frame.eps2d),
-                frame.antialiased,
-                records,
-                slots,
-                grad_pairs,
-            )
+        grad_pairs = numba_blending.blend_backward(
+            records.reshape(-1),
+            pairs,
+            starts,
+            reached,
+            ends,
+            background,
+            *pictures,
+            grad_colour,
+            grad_alpha,
+            grad_depth,
+        )
+        *grads, per_block = numba_projection.project_backward(
+            means,
+            quats,
+            scales,
+            opacities,
+            viewmat,
+            K,
+            limits,
+            np.float32(frame.eps2d),
+            frame.antialiased,
+            records,
+            slots,
+            grad_pairs,
+        )
         camera = torch.from_numpy(per_block.sum(axis=0)).float()
         grad_viewmat, grad_K = torch.zeros(4, 4), torch.zeros(3, 3)
         grad_viewmat[:3] = camera[:12].view(3, 4)
