@@ -3,6 +3,7 @@
 Owns the way from a `Scene` to unfitted `Gaussians`; moving them is the fit's part.
 """
 
+import itertools
 import logging
 from dataclasses import replace
 from typing import NamedTuple
@@ -81,7 +82,7 @@ def place_gaussians(
         raise InputError("The scene holds no points; Gaussians need at least one measured pixel.")
     colours = resize_images(scene.photos.images, scene.cameras.width, scene.cameras.height)
     task = (progress or SilentProgress()).start("Placing Gaussians", len(scene.photos) + PRICES)
-    wanted = scene.valid & ~_seen_by_earlier(scene, task)
+    wanted = scene.valid & ~_shown_elsewhere(scene, task)
     parts = [
         _gaussians_of_blocks(scene, colours, wanted, blocks)
         for blocks in _choose_blocks(scene, colours, wanted, max_gaussians, task)
@@ -100,26 +101,28 @@ def view_depths(scene: Scene) -> Float[Tensor, "view h w"]:
     return torch.stack(local)[..., 2]
 
 
-def _seen_by_earlier(scene: Scene, task: Task) -> Bool[Tensor, "view h w"]:
-    """Pixels whose surface an earlier photo measured too, at no much coarser spacing."""
+def _shown_elsewhere(scene: Scene, task: Task) -> Bool[Tensor, "view h w"]:
+    """Pixels whose surface another photo stands for.
+
+    That is an earlier photo which measured it too, at no much coarser spacing; and where depth was
+    only filled in, a later one as well: what could not be matched may be somebody who walked by.
+    """
     cameras, measured = scene.cameras, scene.measured
     depths = view_depths(scene)
     focals = cameras.K[:, 0, 0]
     viewmats = cameras.viewmats
-    seen = torch.zeros_like(measured)
-    for view in range(1, len(cameras)):
-        for earlier in range(view):
-            pixels, z = project_points(scene.points[view], viewmats[earlier], cameras.K[earlier])
-            there = inside_image(pixels, cameras.width, cameras.height) & (z > 0)
-            column, row = pixels[there].long().unbind(-1)
-            other = depths[earlier][row, column]
-            same = measured[earlier][row, column]
-            same &= (other / z[there] - 1).abs() < SAME_SURFACE
-            own_spacing = depths[view][there] / focals[view]
-            same &= other / focals[earlier] < 1.5 * own_spacing
-            seen[view][there] |= same
-            task.update(view)
-    return seen
+    shown = torch.zeros_like(measured)
+    for view, other in itertools.permutations(range(len(cameras)), 2):
+        own = scene.valid[view] if other < view else scene.valid[view] & ~measured[view]
+        pixels, z = project_points(scene.points[view], viewmats[other], cameras.K[other])
+        there = own & inside_image(pixels, cameras.width, cameras.height) & (z > 0)
+        column, row = pixels[there].long().unbind(-1)
+        depth = depths[other][row, column]
+        same = measured[other][row, column] & ((depth / z[there] - 1).abs() < SAME_SURFACE)
+        same &= depth / focals[other] < 1.5 * depths[view][there] / focals[view]
+        shown[view][there] |= same
+        task.update(view)
+    return shown
 
 
 def _choose_blocks(

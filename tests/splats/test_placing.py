@@ -11,7 +11,7 @@ from reconx.ops.quaternion import quaternion_to_matrix
 from reconx.ops.sim3 import apply_sim3_to_cameras, apply_sim3_to_points
 from reconx.render.gaussians import render_gaussians
 from reconx.splats.placing import place_gaussians, view_depths
-from reconx.types import Scene, Sim3
+from reconx.types import FILLED, Scene, Sim3
 
 PLANE_NORMAL = torch.nn.functional.normalize(torch.tensor([0.25, -0.35, 1.0]), dim=0)
 
@@ -78,6 +78,24 @@ def test_filled_points_are_fainter(plane_scene: Scene):
     gaussians = place_gaussians(one_view(replace(plane_scene, confidence=confidence)))
     right = gaussians.means[:, 0] > 0
     assert gaussians.opacities[right].max() < gaussians.opacities[~right].min()
+
+
+def test_who_walked_by_leaves_nothing_on_the_wall_that_a_later_photo_measured(plane_scene: Scene):
+    somebody = torch.zeros_like(plane_scene.valid)
+    somebody[0, 30:42, 66:80] = True
+    images = torch.where(somebody[..., None], torch.tensor([1.0, 0, 1]), plane_scene.photos.images)
+    # Nobody else stands there, so that nothing was matched and the wall's depth was filled in.
+    scene = replace(
+        plane_scene,
+        photos=replace(plane_scene.photos, images=images),
+        confidence=plane_scene.confidence.masked_fill(somebody, FILLED),
+    )
+    camera = plane_scene.photo_cameras[1]
+    seen, undisturbed = (
+        render_gaussians(place_gaussians(taken, max_gaussians=20_000), camera)
+        for taken in (scene, plane_scene)
+    )
+    assert psnr(seen.colour, undisturbed.colour) > 40
 
 
 def test_a_similarity_of_the_scene_moves_the_gaussians_along(plane_scene: Scene):
