@@ -1,6 +1,7 @@
 """Dense stereo on rooms with exact depth, and on real photos where they are at hand."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -17,22 +18,19 @@ from reconx.ops.se3 import so3_exp
 from reconx.progress import SilentProgress
 from reconx.types import CONFIDENT, Cameras
 
+Box = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Lower and upper corner."""
+
 WIDTH, HEIGHT, FOCAL = 128, 96, 110.0
+BOX = ((-0.7, 0.0, 2.3), (0.2, 1.0, 2.9))
+POLE = ((0.8, -1.2, 2.2), (0.86, 1.0, 2.26))
+"""From floor to ceiling, three pixels wide and another that shows its side."""
 
 
 @pytest.fixture(scope="module")
 def room() -> tuple[StereoInput, Tensor]:
     """Three views, 8 degrees apart, of the inside of a box with a smaller box in it."""
-    cameras = _cameras()
-    depth, points = _first_hits(cameras)
-    stereo = StereoInput(
-        images=_texture(points),
-        valid=torch.ones(depth.shape, dtype=torch.bool),
-        cameras=cameras,
-        sources=((1, 2), (0, 2), (1, 0)),
-        anchors=_anchors(cameras, points),
-    )
-    return stereo, depth
+    return _look_at([BOX])
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +119,17 @@ def test_invalid_pixels_are_no_evidence(room):
     assert (masked.confidence[0, :, 48:] >= CONFIDENT).float().mean() > 0.5
 
 
+def test_a_pole_of_a_few_pixels_stands_before_the_wall():
+    _, without = _look_at([BOX])
+    stereo, depth = _look_at([BOX, POLE])
+    pole = depth < without
+    assert 3 < pole.float().sum(-1).mean() < 5
+    measured = _estimate(stereo)
+    error = (measured.depth / depth - 1).abs()[pole]
+    assert (error < 0.03).float().mean() > 0.45
+    assert (error > 0.1).float().mean() < 0.05, "taken for the wall"
+
+
 def test_a_view_without_sources_stays_unmeasured(room):
     stereo = replace(room[0], sources=((1,), (0,), ()))
     maps = _estimate(stereo)
@@ -152,17 +161,31 @@ def _cameras() -> Cameras:
     return Cameras(camera_to_world=poses, K=K.repeat(3, 1, 1), width=WIDTH, height=HEIGHT)
 
 
+def _look_at(boxes: Sequence[Box]) -> tuple[StereoInput, Float[Tensor, "view h w"]]:
+    cameras = _cameras()
+    depth, points = _first_hits(cameras, boxes)
+    stereo = StereoInput(
+        images=_texture(points),
+        valid=torch.ones(depth.shape, dtype=torch.bool),
+        cameras=cameras,
+        sources=((1, 2), (0, 2), (1, 0)),
+        anchors=_anchors(cameras, points),
+    )
+    return stereo, depth
+
+
 def _first_hits(
-    cameras: Cameras,
+    cameras: Cameras, boxes: Sequence[Box]
 ) -> tuple[Float[Tensor, "view h w"], Float[Tensor, "view h w 3"]]:
     rays = torch.einsum("vij,vhwj->vhwi", cameras.camera_to_world[:, :3, :3], camera_rays(cameras))
     start = cameras.centers[:, None, None].expand_as(rays)
     low, high = torch.tensor([-2.0, -1.2, -2.0]), torch.tensor([2.0, 1.0, 4.0])
     depth = torch.stack([(low - start) / rays, (high - start) / rays]).amax(0).amin(-1)
-    low, high = torch.tensor([-0.7, 0.0, 2.3]), torch.tensor([0.2, 1.0, 2.9])
-    slabs = torch.stack([(low - start) / rays, (high - start) / rays])
-    enter, leave = slabs.amin(0).amax(-1), slabs.amax(0).amin(-1)
-    depth = torch.where((enter < leave) & (enter > 0) & (enter < depth), enter, depth)
+    for box in boxes:
+        low, high = torch.tensor(box)
+        slabs = torch.stack([(low - start) / rays, (high - start) / rays])
+        enter, leave = slabs.amin(0).amax(-1), slabs.amax(0).amin(-1)
+        depth = torch.where((enter < leave) & (enter > 0) & (enter < depth), enter, depth)
     return depth, start + depth[..., None] * rays
 
 
