@@ -135,7 +135,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(plane_scene: Scene):
 
 def test_a_wrong_camera_is_brought_back(plane_scene: Scene):
     poses = plane_scene.photo_cameras.camera_to_world.clone()
-    push = torch.tensor([0.006, -0.008, 0.004, 0.008, -0.006, 0.0])
+    push = 2 * torch.tensor([0.006, -0.008, 0.004, 0.008, -0.006, 0.0])
     poses[1] = poses[1] @ se3_exp(push)
     valid = plane_scene.valid.clone()
     valid[1] = False  # its points would hold it where it stands
@@ -155,7 +155,7 @@ def test_a_wrong_camera_is_brought_back(plane_scene: Scene):
         true, _ = project_points(plane_scene.points[1], true_camera.viewmats[0], true_camera.K[0])
         return float(torch.linalg.vector_norm(seen - true, dim=-1).median())
 
-    assert error(poses[1]) > 0.8
+    assert error(poses[1]) > 1.6
     assert error(refined.camera_to_world[1]) < 0.5 * error(poses[1])
 
 

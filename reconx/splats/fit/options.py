@@ -32,7 +32,7 @@ class LearningRates:
     """In radians, and in depths of the scene."""
     adaptation: float = 1e-2
     """Of the colour maps of single pictures, in units of colour."""
-    decay: float = 0.05
+    decay: float = 0.3
     """Share of each rate that is left at the last step; the decay is exponential."""
 
 
