@@ -61,7 +61,8 @@ def search_focal(
 
     A focal length is as good as the essential matrices under it: each pair scores the sum over its
     matches of 1 - (Sampson error / tolerance)^2, cut off at 0. A weak log-normal prior at
-    `TYPICAL_FOCAL` decides where the pairs do not, as with flat scenes.
+    `TYPICAL_FOCAL` decides where the pairs do not, as with flat scenes. Dense matching would not
+    decide it better: it follows the same epipolar lines (docs/geometry.md).
 
     Args:
         lenses: Those with a given focal length keep it, and help.
