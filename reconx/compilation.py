@@ -50,31 +50,47 @@ def parallel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile as a part of whichever kernel calls it."""
+    """Compile as a part of whichever kernel calls it, as if it were written there."""
     return numba.njit(inline="always")(_bare(function))
 
 
+def merged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile once, and let LLVM put it into whichever kernel calls it.
+
+    Kernels compile in two thirds of the time that `inlined` parts take. Those of dense stereo,
+    whose loops must vectorise, were a tenth slower with it.
+    """
+    options: dict[str, Any] = {**OPTIONS, "cache": False, "forceinline": True}
+    return numba.njit(**options)(_bare(function))
+
+
 def _bare(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function itself: the tests' type checks wrap every function, which numba cannot read."""
-    return inspect.unwrap(function)
+    """The function itself: the tests' type checks wrap every function, which numba cannot read.
+
+    Cached code names the module of its functions and imports it when it is loaded. Ours has another
+    name inside ComfyUI, a folder's path; under one that all programs can import, what one has
+    compiled serves the others. Kernels keep their globals as constants, so no module is read.
+    """
+    function = inspect.unwrap(function)
+    function.__module__ = numba.__name__
+    return function
 
 
 @cache
-def stamp_of(package: str, folder: Path) -> int:
-    """A number that changes with the package's name and with any source file of a folder."""
+def stamp_of(compiler: str, folder: Path) -> int:
+    """A number that changes with the compiler's version and with any source file of a folder."""
     sources = [Path(__file__), *sorted(folder.glob("*.py"))]
     content = b"".join(path.read_bytes() for path in sources)
-    return zlib.crc32(content, zlib.crc32(package.encode()))
+    return zlib.crc32(content, zlib.crc32(compiler.encode()))
 
 
 def _named(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function under a name that gives it cache files of its own.
 
-    Cached code names the package that it was compiled in, which inside ComfyUI is a folder's path:
-    two programs that import this file under different names must not read each other's files. And
     numba looks at the file of a kernel alone, not at those whose functions and constants it
-    compiles into it; they lie in the same folder.
+    compiles into it; they lie in the same folder. And programs with different versions of numba
+    would overwrite each other's files.
     """
-    stamp = stamp_of(__name__, Path(function.__code__.co_filename).parent)
+    stamp = stamp_of(numba.__version__, Path(function.__code__.co_filename).parent)
     function.__qualname__ += f"-{stamp:08x}"
     return function

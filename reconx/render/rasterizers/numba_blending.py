@@ -11,7 +11,7 @@ gradients of its own (Gaussian, tile) pairs, which `numba_projection.py` adds up
 import numpy as np
 from numba import prange
 
-from ...compilation import f4, inlined, parallel
+from ...compilation import f4, merged, parallel
 from .numba_binning import TILE
 from .numba_blocks import (
     BLOCKS,
@@ -100,7 +100,7 @@ def blend(records, boxes, pairs, starts, width, height, background):
     return colour, alpha, depth, reached, ends
 
 
-@inlined
+@merged
 def _blend_block(near, visits, listed, block, state):
     """Blend what reaches a block, until all its pixels have ended."""
     column = load(PIXEL_COLUMN, 0) + f4((block & 3) << 2)
@@ -213,7 +213,7 @@ def blend_backward(
     return grad_pairs
 
 
-@inlined
+@merged
 def _pass_block(near, visits, listed, block, state, sums):
     """Pass what reaches a block, until all its pixels have ended, and add to each one's sums.
 
@@ -279,7 +279,7 @@ def _pass_block(near, visits, listed, block, state, sums):
     store(state, plane(lower, 1), behind1)
 
 
-@inlined
+@merged
 def _pass_lanes(near, base, dx, dy, before, behind, own):
     """Pass one Gaussian in eight pixels.
 
@@ -298,7 +298,7 @@ def _pass_lanes(near, base, dx, dy, before, behind, own):
     return weight, kept(going & seen & (raw < MOST), v), kept(going, after), behind
 
 
-@inlined
+@merged
 def _sum_up(near, sums, k, grad):
     """Turn one pair's sums into the gradient of its record."""
     base = np.uint64(k) * np.uint64(RECORD)

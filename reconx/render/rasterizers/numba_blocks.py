@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from ...compilation import f4, inlined
+from ...compilation import f4, merged
 from .compose import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
 from .numba_binning import TILE
 from .numba_lanes import bits, highest, load, lowest, lowest_bit, root, store
@@ -46,7 +46,7 @@ SIGMA_MAX = f4(6)
 """Beyond -log(1/255) = 5.54, and small enough for `_exp_minus`."""
 
 
-@inlined
+@merged
 def _exp_minus(sigma):
     """exp(-sigma) for sigma in [0, 6], relative error 2e-6.
 
@@ -61,7 +61,7 @@ def _exp_minus(sigma):
     return p * p
 
 
-@inlined
+@merged
 def stride(tiles):
     """Step with which a walk around all tiles meets each one once, far from the one before.
 
@@ -74,20 +74,20 @@ def stride(tiles):
     return step
 
 
-@inlined
+@merged
 def plane(base, plane):
     """Where the state of eight of a block's pixels begins in one of its planes."""
     return base + np.uint64(plane) * PLANE
 
 
-@inlined
+@merged
 def place(row, column, planes):
     """Index of a pixel's value in the first of a block's planes."""
     block = (row >> 2) * 4 + (column >> 2)
     return np.uint64(block * planes * 16 + (row & 3) * 4 + (column & 3))
 
 
-@inlined
+@merged
 def start_tile(state, planes, left, top, width, height):
     """Set the transmittance, the first plane: 1 inside the image, 0 (ended) outside."""
     for row in range(min(TILE, height - top)):
@@ -95,7 +95,7 @@ def start_tile(state, planes, left, top, width, height):
             state[place(row, column, planes)] = 1
 
 
-@inlined
+@merged
 def going_blocks(state, planes):
     """A bit for each block that has a pixel that has not ended."""
     going = np.int32(0)
@@ -106,7 +106,7 @@ def going_blocks(state, planes):
     return going
 
 
-@inlined
+@merged
 def _reached_half(near, base, first_row, end_row, row):
     """A bit for each of the eight blocks from a row on that the ellipse reaches.
 
@@ -127,7 +127,7 @@ def _reached_half(near, base, first_row, end_row, row):
     return bits(across & (rows > first_row - f4(4)) & (rows < end_row))
 
 
-@inlined
+@merged
 def reached_blocks(near, k, box, top):
     """A bit for each of the tile's blocks that the ellipse of the k-th copied record reaches."""
     base = np.uint64(k) * np.uint64(RECORD)
@@ -136,7 +136,7 @@ def reached_blocks(near, k, box, top):
     return upper | _reached_half(near, base, first_row, end_row, f4(8)) << 8
 
 
-@inlined
+@merged
 def gather(records, pairs, first, count, left, top, near):
     """Copy the records of a tile's pairs from `first` on, X and Y from the first pixel's centre."""
     for k in range(count):
@@ -148,7 +148,7 @@ def gather(records, pairs, first, count, left, top, near):
         near[base + np.uint64(Y)] -= f4(top) + f4(0.5)
 
 
-@inlined
+@merged
 def list_visits(reached, first, count, visits, counts):
     """List for each block, `CHUNK` places apart, which of the pairs from `first` on reach it."""
     counts[:] = 0
@@ -161,7 +161,7 @@ def list_visits(reached, first, count, visits, counts):
             counts[block] += 1
 
 
-@inlined
+@merged
 def falloff(near, base, dx, dy):
     """Opacity times exp(-sigma), sigma being half the squared distance in standard deviations."""
     half = f4(0.5)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numba import prange
 
-from ...compilation import f4, inlined, parallel
+from ...compilation import f4, merged, parallel
 
 BLOCK = 512
 """Gaussians per parallel task; fixed, so that sums over blocks do not depend on the threads."""
@@ -24,7 +24,7 @@ RECORD = 16
 ALPHA_MIN_INVERSE = f4(255)
 
 
-@inlined
+@merged
 def _rotation(quats, i, out):
     """Fill `out` with the rotation matrix; return the normalised quaternion and 1 / its norm."""
     w, x, y, z = quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3]
@@ -43,7 +43,7 @@ def _rotation(quats, i, out):
     return w, x, y, z, inverse
 
 
-@inlined
+@merged
 def _local(means, viewmat, i, j):
     """Coordinate j of Gaussian i in the camera's frame."""
     return (
@@ -54,7 +54,7 @@ def _local(means, viewmat, i, j):
     )
 
 
-@inlined
+@merged
 def _screen_axes(scales, i, rotation, viewmat, fx, fy, u, v, turned, rows):
     """Fill `turned` (camera axes, unscaled) and `rows` (the 2 x 3 square root of the covariance).
 
@@ -71,7 +71,7 @@ def _screen_axes(scales, i, rotation, viewmat, fx, fy, u, v, turned, rows):
         rows[1, k] = fy * (turned[1, k] - v * turned[2, k]) * scales[i, k]
 
 
-@inlined
+@merged
 def _covariance(rows, eps2d, normal):
     """Screen covariance: xx, xy, yy, area, determinant; fills `normal`, b0 x b1.
 
@@ -88,12 +88,12 @@ def _covariance(rows, eps2d, normal):
     return xx + eps2d, xy, yy + eps2d, math.sqrt(area2), determinant
 
 
-@inlined
+@merged
 def _first_pixel(low, size):
     return np.int32(min(max(math.ceil(low - f4(0.5)), f4(0)), size))
 
 
-@inlined
+@merged
 def _end_pixel(high, size):
     return np.int32(min(max(math.floor(high - f4(0.5)) + f4(1), f4(0)), size))
 
@@ -155,7 +155,7 @@ def project(
     return records, boxes
 
 
-@inlined
+@merged
 def _grad_rows(grad, record, opacity, antialiased, rows, normal, area, determinant, out):
     """Fill `out` with dL/drows (2 x 3) and return dL/dopacity.
 
@@ -186,7 +186,7 @@ def _grad_rows(grad, record, opacity, antialiased, rows, normal, area, determina
     return grad_opacity
 
 
-@inlined
+@merged
 def _grad_quaternion(grad, w, x, y, z, inverse, out):
     """Write dL/dquaternion for dL/drotation `grad`, through the normalisation."""
     two = f4(2)
