@@ -12,8 +12,9 @@ demo: .venv/.runtime
 		$(if $(PHOTOS),--photos $(PHOTOS)) $(if $(QUALITY),--quality $(QUALITY))
 
 # Up to four workers, each of which takes up to 1 GB; an idle one takes over another's tests.
-# QUICK=1 leaves out the tests marked slow.
+# QUICK=1 leaves out the tests marked slow. Kernels are compiled before, once for all workers.
 test: .venv/.dev
+	$(BIN)/python tools/compile_kernels.py
 	$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal \
 		-m "not comfyui$(if $(QUICK), and not slow)"
 	@echo "Done. What each test proves stands in tests/, one folder per folder of reconx/."
