@@ -4,7 +4,8 @@ import inspect
 import threading
 import zlib
 from collections.abc import Callable
-from functools import cache, wraps
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,22 @@ _LOCK = threading.Lock()
 """numba's own thread pool ends the process when two threads start parallel kernels at once."""
 
 
-def parallel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile; `prange` loops share numba's threads. Only for Python to call."""
-    kernel = numba.njit(parallel=True, **OPTIONS)(_named(_bare(function)))
+@dataclass(frozen=True, slots=True)
+class ParallelKernel:
+    """A kernel that one thread at a time may start."""
 
-    @wraps(function)
-    def run(*arguments: Any) -> Any:
+    compiled: Any
+    """numba's dispatcher."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run it."""
         with _LOCK:
-            return kernel(*arguments)
+            return self.compiled(*arguments)
 
-    return run
+
+def parallel(function: Callable[..., Any]) -> ParallelKernel:
+    """Compile; `prange` loops share numba's threads. Only for Python to call."""
+    return ParallelKernel(numba.njit(parallel=True, **OPTIONS)(_named(_bare(function))))
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:

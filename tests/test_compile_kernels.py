@@ -7,6 +7,7 @@ from compile_kernels import compile_matcher, compile_rasterizer
 from reconx.geometry.stereo.matcher import DepthRange, Phase, StereoView, make_matcher
 from reconx.ops.image import luminance
 from reconx.render.rasterizers.registry import make_rasterizer
+from reconx.splats.losses import photometric_loss, prepare_loss
 from reconx.types import Scene
 
 pytest.importorskip("numba")
@@ -28,7 +29,7 @@ def test_dense_stereo_needs_no_other_version(plane_scene: Scene) -> None:
         matcher.improve(planes, others, Phase(level=0, rounds=1, sigmas=(2.0, 0.5), sweep=4), 2)
     matcher.inspect(planes, [inverse, inverse])
     for kernel in (kernels.sweep, kernels.visit, kernels.inspect):
-        assert len(kernel.signatures) == 1
+        assert len(kernel.compiled.signatures) == 1
 
 
 def test_the_rasterizer_needs_no_other_version() -> None:
@@ -54,11 +55,20 @@ def test_the_rasterizer_needs_no_other_version() -> None:
     )
     (drawn.colour.sum() + drawn.alpha.sum() + drawn.depth.sum()).backward()
     for kernel in (
-        numba_projection.project,
+        numba_projection.project.compiled,
         numba_binning.sort_by_depth,
         numba_binning.bin_to_tiles,
-        numba_blending.blend,
-        numba_blending.blend_backward,
-        numba_projection.project_backward,
+        numba_blending.blend.compiled,
+        numba_blending.blend_backward.compiled,
+        numba_projection.project_backward.compiled,
     ):
         assert len(kernel.signatures) == 1
+
+
+def test_the_loss_needs_no_other_version() -> None:
+    from reconx.splats.losses.numba_photometric import compare_rows
+
+    prepare_loss()
+    image = torch.rand(12, 20, 3, requires_grad=True)
+    photometric_loss(image, torch.rand(12, 40, 3)[:, ::2], torch.rand(20, 12).mT).backward()
+    assert len(compare_rows.signatures) == 1

@@ -10,6 +10,7 @@ import torch
 
 from reconx.geometry.stereo.matcher import DepthRange, Phase, StereoView, make_matcher
 from reconx.render.trial import prepare_rasterizer
+from reconx.splats.losses import prepare_loss
 from reconx.types import Cameras
 
 WIDTH, HEIGHT = 24, 16
@@ -31,9 +32,10 @@ def compile_matcher() -> None:
 
 
 def main() -> None:
-    """Compile both at once: neither's compiler uses a second processor."""
+    """Compile two at once: no compiler uses a second processor."""
     with ProcessPoolExecutor(2, get_context("spawn")) as processes:
-        for compiled in [processes.submit(work) for work in (compile_rasterizer, compile_matcher)]:
+        works = (compile_rasterizer, compile_matcher, prepare_loss)
+        for compiled in [processes.submit(work) for work in works]:
             compiled.result()
 
 

@@ -25,7 +25,7 @@ pairs, starts, _ = binning.bin_to_tiles(boxes, order, 1, 1)
 *pictures, _, _ = blending.blend(
     records.reshape(-1), boxes, pairs, starts, 2, 1, np.array([0, 0, 1], np.float32)
 )
-kernels = (binning.sort_by_depth, binning.bin_to_tiles, blending.blend)
+kernels = (binning.sort_by_depth, binning.bin_to_tiles, blending.blend.compiled)
 hits = [sum(kernel.stats.cache_hits.values()) for kernel in kernels]
 print(order.tolist(), pictures[0].tolist(), hits)
 """

@@ -8,6 +8,7 @@ from ...render.rasterizers.registry import choose_rasterizer, make_rasterizer
 from ...render.threads import one_torch_thread
 from ...render.trial import prepare_rasterizer
 from ...types import FitResult, Scene, Views
+from ..losses import prepare_loss
 from .checkpoint import FitCheckpoint, describe_fit
 from .judging import judge_unjudged
 from .loop import Fit
@@ -63,6 +64,7 @@ def fit_gaussians(
         )
     rasterizer = choose_rasterizer(options.rasterizer, device)
     prepare_rasterizer(rasterizer, device, progress)
+    prepare_loss(device, progress)
     draw = make_rasterizer(rasterizer, device)
     views = judge_unjudged(scene, views, options, device, progress)
     with measure_usage() as usage, one_torch_thread(device):

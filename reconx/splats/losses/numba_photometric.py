@@ -38,7 +38,7 @@ class _Compare(torch.autograd.Function):
     ) -> Tensor:
         pictures = (part.detach().contiguous().numpy() for part in (image, target, weights))
         window = ssim_window(torch.float32).numpy()
-        sums, gradient = _compare(*pictures, window, f4(ssim_share))
+        sums, gradient = compare_rows(*pictures, window, f4(ssim_share))
         ctx.save_for_backward(torch.from_numpy(gradient))
         return image.new_tensor(sums.sum() / weights.numel())
 
@@ -148,7 +148,7 @@ def _gradient(image, target, weights, window, row, greys, pulls, share, gradient
 
 
 @serial
-def _compare(image, target, weights, window, ssim_share):
+def compare_rows(image, target, weights, window, ssim_share):
     """Each row's sum of the weighted loss, and the gradient of the mean over all pixels."""
     height, width = weights.shape
     greys, across = np.empty((height, 2, width), f4), np.empty((height, 5, width), f4)

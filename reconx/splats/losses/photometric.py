@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...ops.image import luminance
 from ...ops.metrics import ssim_map
+from ...progress import Progress, SilentProgress, run_interruptibly
 
 SSIM_SHARE = 0.2
 """Share of structural similarity in the photometric loss (3D Gaussian Splatting, eq. 7)."""
@@ -34,6 +35,23 @@ def photometric_loss(
 
         return compare_pictures(image, target, weights, SSIM_SHARE)
     return photometric_loss_in_torch(image, target, weights)
+
+
+def prepare_loss(device: torch.device | str = "cpu", progress: Progress | None = None) -> None:
+    """Compile the loss where it must be, once per machine; a face that stops it is obeyed at once.
+
+    Args:
+        device: Where pictures will be compared.
+        progress: Told about it; may raise to stop.
+    """
+
+    def work(progress: Progress) -> None:
+        task = progress.start("Preparing the loss, once per machine", 1)
+        picture = torch.zeros(1, 1, 3, device=device, requires_grad=True)
+        photometric_loss(picture, picture.detach(), picture.detach()[..., 0])
+        task.update(1)
+
+    run_interruptibly(work, progress or SilentProgress())
 
 
 def photometric_loss_in_torch(
