@@ -10,6 +10,7 @@ from reconx.errors import InputError
 from reconx.ops.metrics import psnr
 from reconx.ops.projection import project_points
 from reconx.ops.se3 import se3_exp
+from reconx.ops.sh import SH_C0
 from reconx.progress import Preview
 from reconx.render.gaussians import render_gaussians
 from reconx.render.threads import one_torch_thread
@@ -131,6 +132,13 @@ def test_same_seed_same_bytes_other_seed_other_bytes(plane_scene: Scene):
     assert_same_bytes(first, fit_gaussians(plane_scene, options=SHORT, seed=3))
     other = fit_gaussians(plane_scene, options=SHORT, seed=4)
     assert not torch.equal(first.gaussians.means, other.gaussians.means)
+
+
+def test_no_gaussian_is_darker_than_black_or_brighter_than_white(plane_scene: Scene):
+    fitted = fit_gaussians(plane_scene, options=OPTIONS)
+    colours = 0.5 + SH_C0 * fitted.gaussians.sh[:, 0]
+    assert -1e-6 < float(colours.min())
+    assert float(colours.max()) < 1 + 1e-6
 
 
 def test_a_wrong_camera_is_brought_back(plane_scene: Scene):

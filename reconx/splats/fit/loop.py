@@ -156,6 +156,7 @@ class Fit:
         adam.zero_grad()
         loss.backward()
         adam.step()
+        self._parameters.limit_colours()
         if self._options.relocate:
             self._relocate(adam, step, seed)
         value = float(loss.detach())

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...ops.quaternion import quaternion_multiply, quaternion_to_matrix
+from ...ops.sh import SH_C0
 from ...types import Gaussians
 from ..relocation import share_among
 from .options import LearningRates
@@ -62,6 +63,14 @@ class GaussianParameters(nn.Module):
             opacities=self.logits.sigmoid(),
             sh=torch.cat([self.sh_constant, self.sh_rest], dim=1),
         )
+
+    @torch.no_grad()
+    def limit_colours(self) -> None:
+        """Bring colours back between black and white.
+
+        Beyond, a Gaussian of which photos see a sliver would light up in other views.
+        """
+        self.sh_constant.clamp_(-0.5 / SH_C0, 0.5 / SH_C0)
 
     @torch.no_grad()
     def relocate(

@@ -64,10 +64,10 @@ def fit_gaussians(
         )
     rasterizer = choose_rasterizer(options.rasterizer, device)
     prepare_rasterizer(rasterizer, device, progress)
-    prepare_loss(device, progress)
     draw = make_rasterizer(rasterizer, device)
     views = judge_unjudged(scene, views, options, device, progress)
     with measure_usage() as usage, one_torch_thread(device):
+        prepare_loss(device, progress)
         fit = Fit(scene, views, options, draw, device, progress)
         kept = None
         if checkpoint is not None:
