@@ -13,7 +13,9 @@ from reconx.ops.se3 import se3_exp
 from reconx.ops.sh import SH_C0
 from reconx.progress import Preview
 from reconx.render.gaussians import render_gaussians
+from reconx.render.rasterizers.registry import choose_rasterizer
 from reconx.render.threads import one_torch_thread
+from reconx.render.trial import prepare_rasterizer
 from reconx.splats.confidence.base import judge_views
 from reconx.splats.confidence.registry import make_source
 from reconx.splats.fit import FitOptions, fit_gaussians
@@ -329,6 +331,7 @@ def test_torch_threads_are_restored(plane_scene: Scene):
             assert torch.get_num_threads() == 1
             raise KeyboardInterrupt
 
+    prepare_rasterizer(choose_rasterizer())  # or else that would be the first to be told of
     with pytest.raises(KeyboardInterrupt):
         fit_gaussians(plane_scene, options=SHORT, progress=Stopping())
     assert torch.get_num_threads() == 3
