@@ -10,6 +10,7 @@ and seed:
 - unweighted: every pixel of a frame counts as a captured one
 - uniform: every pixel of a frame weighs 0.3
 - confidence: as `AgreementSource` judges them
+- oracle: wrong pixels weigh 0.05 and all others 1, which no judge can know: what there is to gain
 
 The same command goes on where it stopped: each fit is a line in `rows.jsonl`.
 """
@@ -53,9 +54,13 @@ from reconx.types import Cameras, Scene, Views
 
 HERE = Path(__file__).resolve().parent
 ROOM = HERE / "data" / "sample-room-frames"
-ARMS = ("captured", "unweighted", "uniform", "confidence")
+ARMS = ("captured", "unweighted", "uniform", "confidence", "oracle")
 UNIFORM = 10**0.3
 """Confidence that weighs 0.3."""
+TRUSTED = 10.0
+"""Confidence that weighs 1."""
+DOUBTED = 10**0.05
+"""Confidence that weighs 0.05: where all frames are wrong, something is better than nothing."""
 HIDDEN_SHARE = 0.05
 """A point farther than what a photo shows there by more than this share is hidden to it."""
 
@@ -181,10 +186,10 @@ def run_rows(
     for arm in ARMS:
         row: dict[str, Any] = {"scene": prepared.name, "severity": severity.name, "arm": arm}
         row |= {"seed": seed, "steps": steps}
-        if _key(row) in done or (arm == "captured" and severity is not SEVERITIES[0]):
+        if _key(row) in done or _as_run(severity.name, arm) != (severity.name, arm):
             continue
         began = time.process_time()
-        judged = _judge(prepared.scene, views, arm)
+        judged = _judge(prepared.scene, views, wrong, arm)
         if arm == "confidence":
             row |= {"judge_seconds": round(time.process_time() - began, 2)}
             row |= _diagnose(judged, clean.frames, frames, wrong)
@@ -200,11 +205,13 @@ def run_rows(
         }
 
 
-def _judge(scene: Scene, views: Views, arm: str) -> Views:
+def _judge(scene: Scene, views: Views, wrong: Bool[Tensor, "frame h w"], arm: str) -> Views:
     if arm == "confidence":
         return replace(views, confidence=AgreementSource().judge(scene, views, SilentProgress()))
-    value = UNIFORM if arm == "uniform" else 10.0
-    return replace(views, confidence=torch.full(views.known.shape, value))
+    confidence = torch.full(views.known.shape, UNIFORM if arm == "uniform" else TRUSTED)
+    if arm == "oracle":
+        confidence[wrong] = DOUBTED
+    return replace(views, confidence=confidence)
 
 
 def _diagnose(
@@ -237,21 +244,30 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 arms = {arm: _mean(rows, scene, severity.name, arm, measure) for arm in ARMS}
                 line[measure] = {arm: round(value, 2) for arm, value in arms.items()}
                 line[f"{measure}_gain"] = {
-                    arm: round(arms["confidence"] - arms[arm], 2) for arm in ARMS[:-1]
+                    arm: round(arms["confidence"] - arms[arm], 2)
+                    for arm in ARMS
+                    if arm != "confidence"
                 }
             summary.append(line)
     return summary
 
 
+def _as_run(severity: str, arm: str) -> tuple[str, str]:
+    """Which fit gives an arm's figure: some of them would be the same fit."""
+    clean = SEVERITIES[0].name
+    if arm == "captured":
+        return clean, arm
+    return (clean, "unweighted") if (severity, arm) == (clean, "oracle") else (severity, arm)
+
+
 def _mean(
     rows: Sequence[Mapping[str, Any]], scene: str, severity: str, arm: str, measure: str
 ) -> float:
-    """Captured-only has no frames, so that it is the same whatever their severity."""
-    severity = SEVERITIES[0].name if arm == "captured" else severity
+    place = _as_run(severity, arm)
     values = [
         row[measure]
         for row in rows
-        if scene in (row["scene"], "mean") and (row["severity"], row["arm"]) == (severity, arm)
+        if scene in (row["scene"], "mean") and (row["severity"], row["arm"]) == place
     ]
     return statistics.fmean(values) if values else float("nan")
 
@@ -271,8 +287,9 @@ def write_table(summary: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def draw_confidence(prepared: Prepared, seed: int) -> Section:
     """Frames as they were spoiled, the confidence they got, and the true error."""
-    frames, _ = corrupt_frames(prepared.views.frames, SEVERITIES[-1], seed)
-    judged = _judge(prepared.scene, replace(prepared.views, frames=frames), "confidence")
+    frames, wrong = corrupt_frames(prepared.views.frames, SEVERITIES[-1], seed)
+    spoilt = replace(prepared.views, frames=frames)
+    judged = _judge(prepared.scene, spoilt, wrong, "confidence")
     assert judged.confidence is not None
     error = (frames - prepared.views.frames).abs().mean(-1)
     shown = range(0, len(frames), 2)
@@ -291,6 +308,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=192, help="long side of all pictures")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0, help="others for tuning")
     parser.add_argument("--cases", type=int, nargs="+", default=[0, 1, 2], help="which scenes")
     parser.add_argument("--work", type=Path, default=Path("out/corrupted-frames"))
     parser.add_argument("--out", type=Path, default=HERE / "results")
@@ -304,7 +322,7 @@ def main() -> None:
     sections = []
     for case, folder in (cases[index] for index in options.cases):
         prepared = prepare(case, folder, options.size, options.work)
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             for severity in SEVERITIES:
                 for row in run_rows(prepared, severity, seed, options.steps, done):
                     rows.append(row)

@@ -1,7 +1,9 @@
 """What goes wrong in generated frames, done to good ones: warps, colour shifts, wrong patches.
 
-Every kind is drawn anew for each frame, since a video model's errors do not stand still, and comes
-back with the share of pixels that it changed.
+A video model does not draw each frame's errors anew: it drifts off for a while, and invents a
+thing that it then keeps. So frames that are neighbours on the path are wrong alike, by the same
+field of displacements, the same tint and the same patches, while the other frames are right. The
+exception is `scattered`: there every frame is wrong by itself, as single images would be.
 """
 
 import math
@@ -16,25 +18,39 @@ from torch.nn import functional
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Severity:
-    """How much of a frame is wrong, and how wrong."""
+    """How many frames are wrong, how much of each, and how wrong."""
 
     name: str
+    frames: float
+    """Share of the frames that are wrong: a run of neighbours, all of them alike."""
     patches: float
-    """Share of the frame that shows another place of another frame."""
+    """Share of such a frame that shows another place of another frame."""
     warps: float
-    """Share of the frame that is bent."""
+    """Share of such a frame that is bent."""
     bend: float
     """Largest displacement, in widths of the frame."""
     colours: float
-    """Share of the frame whose colour is off."""
+    """Share of such a frame whose colour is off."""
     shift: float
     """By how much, per channel, in either direction."""
+    alike: bool = True
+    """Whether wrong frames are wrong in the same way and place."""
 
 
 SEVERITIES = (
-    Severity(name="clean", patches=0.0, warps=0.0, bend=0.0, colours=0.0, shift=0.0),
-    Severity(name="mild", patches=0.15, warps=0.15, bend=0.02, colours=0.15, shift=0.12),
-    Severity(name="severe", patches=0.3, warps=0.3, bend=0.04, colours=0.3, shift=0.25),
+    Severity(name="clean", frames=0, patches=0, warps=0, bend=0, colours=0, shift=0),
+    Severity(
+        name="scattered",
+        frames=1.0,
+        patches=0.3,
+        warps=0.3,
+        bend=0.04,
+        colours=0.3,
+        shift=0.25,
+        alike=False,
+    ),
+    Severity(name="mild", frames=0.4, patches=0.3, warps=1.0, bend=0.03, colours=0.3, shift=0.15),
+    Severity(name="severe", frames=0.6, patches=0.4, warps=1.0, bend=0.05, colours=0.4, shift=0.25),
 )
 
 
@@ -44,27 +60,42 @@ def corrupt_frames(
     """Frames as a poor video model would have made them, and which pixels are wrong.
 
     Args:
-        frames: At least two, unless nothing is corrupted.
+        frames: In the order of the path.
         severity: What is done.
         seed: Of every random choice.
     """
-    generator = torch.Generator().manual_seed(seed)
-    height, width = frames.shape[1:3]
+    choose = torch.Generator().manual_seed(seed)
+    count = round(severity.frames * len(frames))
+    first = _integer(len(frames) - count + 1, choose)
     corrupted, wrong = frames.clone(), torch.zeros(frames.shape[:3], dtype=torch.bool)
-    for index in range(len(frames)):
-        other = (index + 1 + _integer(len(frames) - 1, generator)) % len(frames)
-        steps: tuple[tuple[float, Callable[[Tensor, Tensor], Tensor]], ...] = (
-            (severity.warps, lambda frame, _: _bend(frame, severity.bend, generator)),
-            (severity.colours, lambda frame, _: _tint(frame, severity.shift, generator)),
-            (severity.patches, lambda _, source: _displaced(source, generator)),
-        )
-        for share, change in steps:
-            if share > 0:
-                mask = _rectangles(height, width, share, generator)
-                changed = change(corrupted[index], frames[other])
-                corrupted[index] = torch.where(mask[..., None], changed, corrupted[index])
-                wrong[index] |= mask
+    own = int(torch.randint(2**31, (), generator=choose))
+    for index in range(first, first + count):
+        generator = torch.Generator().manual_seed(own + (0 if severity.alike else index))
+        source = frames[_integer(len(frames), generator)]
+        corrupted[index], wrong[index] = _spoil(frames[index], source, severity, generator)
     return corrupted, wrong
+
+
+def _spoil(
+    frame: Float[Tensor, "h w 3"],
+    source: Float[Tensor, "h w 3"],
+    severity: Severity,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "h w 3"], Bool[Tensor, "h w"]]:
+    """One frame with all three kinds of errors, and where they are."""
+    height, width = frame.shape[:2]
+    wrong = torch.zeros(height, width, dtype=torch.bool)
+    steps: tuple[tuple[float, Callable[[Tensor], Tensor]], ...] = (
+        (severity.warps, lambda spoilt: _bend(spoilt, severity.bend, generator)),
+        (severity.colours, lambda spoilt: _tint(spoilt, severity.shift, generator)),
+        (severity.patches, lambda _: _displaced(source, generator)),
+    )
+    for share, change in steps:
+        if share > 0:
+            mask = _rectangles(height, width, share, generator)
+            frame = torch.where(mask[..., None], change(frame), frame)
+            wrong |= mask
+    return frame, wrong
 
 
 def _integer(below: int, generator: torch.Generator) -> int:
@@ -74,8 +105,8 @@ def _integer(below: int, generator: torch.Generator) -> int:
 def _rectangles(
     height: int, width: int, share: float, generator: torch.Generator
 ) -> Bool[Tensor, "h w"]:
-    """Rectangles at random places that cover a share of the picture."""
-    mask = torch.zeros(height, width, dtype=torch.bool)
+    """Rectangles at random places that cover a share of the picture; all of it for 1."""
+    mask = torch.full((height, width), share >= 1)
     while float(mask.float().mean()) < share:
         size = (0.15 + 0.25 * torch.rand(2, generator=generator)) * torch.tensor([height, width])
         rows, columns = (max(4, round(side)) for side in size.tolist())
