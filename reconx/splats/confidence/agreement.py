@@ -16,13 +16,14 @@ from torch.nn import functional
 
 from ...ops.image import resize_images
 from ...ops.photos import fit_size
-from ...ops.projection import camera_rays, inside_image, project_points, unproject_depth
+from ...ops.projection import inside_image, project_points, unproject_depth
 from ...progress import Progress
 from ...render.cloud import scene_cloud
 from ...render.points import render_points
 from ...trajectory.focus import camera_distances, median_depth
 from ...types import Cameras, Scene, Views
 from ..placing import view_depths
+from .planes import choose_inverse_depths, look_up, places_on_plane, plane_maps
 from .weights import REFERENCE_CONFIDENCE
 from .windows import agreement_of, expected_error, mean_error, window_mean
 
@@ -49,9 +50,7 @@ SMOOTH = 4
 """Pixels to each side over which agreement at one depth is averaged: chance agrees here and there,
 a surface all around."""
 SWEEP = 32
-"""Depths that are tried, evenly in 1 / depth."""
-MARGIN = 1.5
-"""Surfaces of holes may lie this factor outside the depths of the scene's points."""
+"""Depths that are tried in holes."""
 UNSEEN = 0.3
 """Agreement of what no other picture shows: neither proven nor contradicted."""
 DOUBTED, PROVEN = 0.15, 0.45
@@ -61,6 +60,11 @@ LEAST = 0.05
 """Share that is left to what neighbours contradict: where all do, the fit still learns."""
 HOLE_CAP = 0.7
 """Highest agreement in holes: neighbours may be wrong alike."""
+FRAME_DOUBTED, FRAME_PROVEN = 0.25, 0.75
+"""Mean agreement of a frame with photos up to which its holes are not trusted at all, and from
+which fully: clean frames reach 0.8 and more, those that have drifted off by 5 pixels 0.2."""
+LEAST_COVERED = 0.03
+"""Share of a frame that photos must cover to tell of the rest; else it is taken as it is."""
 
 
 class AgreementSource:
@@ -77,17 +81,23 @@ class AgreementSource:
         gallery = _Gallery.of(scene, views, self.device)
         cloud = scene_cloud(scene).to(self.device)
         judged = gallery.generated
-        task = progress.start("Judging frames", len(judged))
+        task = progress.start("Judging frames", 2 * len(judged))
         confidence = torch.ones(views.known.shape)
+        trust = torch.ones(len(gallery.planes))
+        proven: dict[int, tuple[Tensor, Tensor]] = {}
         for count, frame in enumerate(judged):
             camera = gallery.cameras[frame]
             depth = render_points(cloud, camera.to("cpu")).depth[0].to(self.device)
-            agreement, covered = _agreement_with_photos(gallery, frame, depth)
+            proven[frame] = _agreement_with_photos(gallery, frame, depth)
+            trust[frame] = _trust(*proven[frame])
+            task.update(count + 1)
+        for count, frame in enumerate(judged):
+            agreement, covered = proven.pop(frame)
             if not covered.all():
-                others = _agreement_in_holes(gallery, frame)
+                others = _agreement_in_holes(gallery, frame, trust.to(agreement))
                 agreement = torch.where(covered, agreement, others)
             confidence[frame] = _enlarged(REFERENCE_CONFIDENCE**agreement, views.cameras)
-            task.update(count + 1)
+            task.update(len(judged) + count + 1)
         return confidence
 
 
@@ -131,20 +141,13 @@ class _Gallery:
             generated=(views.photo_index < 0).nonzero()[:, 0].tolist(),
             photos=list(range(count, count + len(photos))),
             surfaces=surfaces.to(device),
-            inverse_depths=_sweep_of(depths[depths > 0]),
+            inverse_depths=choose_inverse_depths(depths[depths > 0], SWEEP),
         )
 
     def nearest(self, frame: int, among: Sequence[int]) -> list[int]:
         """Others in rising order of distance; the same whatever order they come in."""
         others = (other for other in among if other != frame)
         return sorted(others, key=lambda other: float(self.distance[frame, other]))
-
-
-def _sweep_of(depths: Float[Tensor, " n"]) -> list[float]:
-    """Inverse depths that surfaces of the scene may have, nearest last."""
-    step = -(-len(depths) // 1_000_000)  # torch.quantile takes at most 16 million values
-    near, far = torch.quantile(depths[::step], torch.tensor([0.01, 0.99])).tolist()
-    return torch.linspace(1 / (far * MARGIN), MARGIN / near, SWEEP).tolist()
 
 
 def _agreement_with_photos(
@@ -167,6 +170,14 @@ def _agreement_with_photos(
         found = torch.minimum(found, mean_error(picture.expand_as(others), others, there))
     agreement = agreement_of(found, expected) * seen
     return agreement.amax((0, 1)), seen.any(0)[0]
+
+
+def _trust(agreement: Float[Tensor, "h w"], covered: Bool[Tensor, "h w"]) -> float:
+    """How far a whole frame is trusted: a model that drifts off does so in holes too."""
+    if float(covered.float().mean()) < LEAST_COVERED:
+        return 1.0
+    found = float(agreement[covered].mean())
+    return min(1.0, max(0.0, (found - FRAME_DOUBTED) / (FRAME_PROVEN - FRAME_DOUBTED)))
 
 
 def _gains(
@@ -193,17 +204,21 @@ def _look_up_photo(
     shown = (z > 0) & inside_image(pixels, camera.width, camera.height)
     pixels = torch.where(shown[..., None], pixels, 0.0)[None]
     pixels = pixels / torch.tensor([camera.width, camera.height]).to(pixels)
-    planes = _sample(gallery.planes[photo][None], pixels)[0]
+    planes = look_up(gallery.planes[photo][None], pixels)[0]
     surface = gallery.surfaces[photo - gallery.photos[0]][None]
-    front = _sample(surface, pixels, "nearest")[0, 0]
+    front = look_up(surface, pixels, "nearest")[0, 0]
     hidden = (front > 0) & (z > front * (1 + HIDDEN_SHARE))
     return planes[:3], (shown & ~hidden & (planes[3] > 0.99))[None].float()
 
 
-def _agreement_in_holes(gallery: _Gallery, frame: int) -> Float[Tensor, "h w"]:
+def _agreement_in_holes(
+    gallery: _Gallery, frame: int, trust: Float[Tensor, " picture"]
+) -> Float[Tensor, "h w"]:
     """How well some depth of each pixel makes the two best neighbours agree with it.
 
-    A neighbour that does not see the place neither proves nor contradicts.
+    A neighbour that does not see the place neither proves nor contradicts, and one that is not
+    trusted is a witness of no worth, even where it agrees. The frame's own trust is what holes of
+    it are worth at most.
     """
     near = gallery.nearest(frame, (*gallery.generated, *gallery.photos))
     apart = [other for other in near if gallery.distance[frame, other] >= LEAST_APART]
@@ -215,54 +230,24 @@ def _agreement_in_holes(gallery: _Gallery, frame: int) -> Float[Tensor, "h w"]:
         noise=FRAME_NOISE,
         texture_noise=FRAME_TEXTURE_NOISE,
     ).expand(len(near), 1, -1, -1)
-    far, shift = _plane_maps(camera, gallery.cameras[near])
+    far, shift = plane_maps(camera, gallery.cameras[near])
     others = gallery.planes[near]
     best = torch.zeros_like(picture[0])
-    shown = torch.stack([_place(far, shift, inverse)[1] for inverse in gallery.inverse_depths])
+    tried = gallery.inverse_depths
+    shown = torch.stack([places_on_plane(far, shift, inverse)[1] for inverse in tried])
     unseen = shown.float().mean(0) < 0.5
-    for inverse in gallery.inverse_depths:
-        pixels, shown = _place(far, shift, inverse)
-        planes = _sample(others, pixels)
+    worth = trust[near, None, None]
+    for inverse in tried:
+        pixels, shown = places_on_plane(far, shift, inverse)
+        planes = look_up(others, pixels)
         seen = (shown & (planes[:, 3] > 0.99))[:, None].float()
         found = mean_error(picture.expand(len(near), -1, -1, -1), planes[:, :3], seen)
         agreement = (agreement_of(found, expected) * seen)[:, 0]
-        agreement = torch.where(unseen, UNSEEN, agreement)
+        agreement = UNSEEN + worth * (torch.where(unseen, UNSEEN, agreement) - UNSEEN)
         both = agreement.topk(min(2, len(near)), dim=0).values.mean(0)
         best = torch.maximum(best, window_mean(both[None], SMOOTH)[0])
-    return HOLE_CAP * ((best - DOUBTED) / (PROVEN - DOUBTED)).clamp(LEAST, 1)
-
-
-def _plane_maps(
-    camera: Cameras, others: Cameras
-) -> tuple[Float[Tensor, "n h w 3"], Float[Tensor, "n 1 1 3"]]:
-    """Homogeneous pixels of other cameras: the first at infinity, the second per inverse depth."""
-    relative = others.viewmats @ camera.camera_to_world
-    turned = others.K @ relative[:, :3, :3]
-    far = torch.einsum("nij,hwj->nhwi", turned, camera_rays(camera)[0])
-    shift = (others.K @ relative[:, :3, 3:])[..., 0]
-    size = torch.tensor([others.width, others.height, 1.0]).to(far)
-    return far / size, (shift / size)[:, None, None]
-
-
-def _place(
-    far: Float[Tensor, "n h w 3"], shift: Float[Tensor, "n 1 1 3"], inverse: float
-) -> tuple[Float[Tensor, "n h w 2"], Bool[Tensor, "n h w"]]:
-    """Where a plane at a depth shows, in shares of the picture, and whether it does."""
-    place = far + inverse * shift
-    z = place[..., 2:]
-    pixels = place[..., :2] / z.clamp_min(1e-6)
-    return pixels, (z[..., 0] > 1e-6) & inside_image(pixels, 1, 1)
-
-
-def _sample(
-    planes: Float[Tensor, "n channel h w"],
-    places: Float[Tensor, "n rows columns 2"],
-    mode: str = "bilinear",
-) -> Float[Tensor, "n channel rows columns"]:
-    """Look pictures up at places in shares of their size; the border continues outside."""
-    return functional.grid_sample(
-        planes, 2 * places - 1, mode=mode, padding_mode="border", align_corners=False
-    )
+    share = ((best - DOUBTED) / (PROVEN - DOUBTED)).clamp(0, 1)
+    return (HOLE_CAP * trust[frame] * share).clamp_min(HOLE_CAP * LEAST)
 
 
 def _enlarged(confidence: Float[Tensor, "h w"], cameras: Cameras) -> Float[Tensor, "height width"]:

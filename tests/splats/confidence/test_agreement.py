@@ -175,4 +175,4 @@ def test_captured_frames_count_fully_and_are_not_judged(plane_scene: Scene) -> N
     judged = judge_views(views, plane_scene, AgreementSource(), Counting())
     assert judged.confidence is not None
     assert bool((judged.confidence[[0, 2]] == 10).all())
-    assert Counting.total == 1
+    assert Counting.total == 2  # one frame, by photos and by neighbours
