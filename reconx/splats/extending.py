@@ -6,9 +6,10 @@ Gaussians are neither split nor born in the fit: where none is placed, no frame 
 from dataclasses import replace
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..geometry.depth_maps import DepthMaps
+from ..geometry.depth_maps import DepthMaps, hides_measured
 from ..geometry.fill import fill_depth
 from ..ops.image import resize_images
 from ..ops.projection import unproject_depth
@@ -18,9 +19,19 @@ from ..render.points import render_points
 from ..trajectory.focus import camera_distances, median_depth
 from ..types import CONFIDENT, FILLED, Cameras, Scene, Views
 from .confidence import weights_from_confidence
+from .confidence.planes import choose_inverse_depths
+from .confidence.sweep import sweep_depth
+from .placing import view_depths
 
 LEAST_WEIGHT = 0.02
 """A pixel that weighs less has nothing to place Gaussians for."""
+WITNESSES = 4
+"""Frames and photos that tell the depth of a hole."""
+BEST_APART, LEAST_APART = 0.1, 0.02
+"""How far apart cameras stand, in depths or radians, that tell depth best: nearer ones hardly see
+it, farther ones see something else. And from which distance on they are asked."""
+DEPTHS = 64
+"""Depths that are tried in holes."""
 LEAST_HOLE = 0.002
 """Share of a frame below which its holes are not worth a view."""
 
@@ -29,7 +40,8 @@ def extend_scene(scene: Scene, views: Views, progress: Progress | None = None) -
     """The scene with generated frames as further views, of what no earlier view covers.
 
     Frames come in rising distance from the photos, and what one of them covers is no hole to the
-    next. Depth continues that of what is covered around the hole, on the background's side.
+    next. Depth is what other frames and photos tell by agreeing with it, as far as they are
+    trusted; where they do not tell, it continues what is around, on the background's side.
 
     Args:
         scene: Its own views stay as they are.
@@ -47,6 +59,7 @@ def extend_scene(scene: Scene, views: Views, progress: Progress | None = None) -
     # What weighs nothing shall have no influence, be it by a picture's edges.
     frames = torch.where(weights > 0, views.frames, 0.0)
     pictures = resize_images(torch.cat([frames, weights], dim=-1), width, height).clamp(0, 1)
+    witnesses = _Witnesses(scene, cameras, pictures, generated.tolist())
     cloud = _solid(scene_cloud(scene, min_confidence=1.0))
     kept: list[int] = []
     points: list[Tensor] = []
@@ -58,9 +71,9 @@ def extend_scene(scene: Scene, views: Views, progress: Progress | None = None) -
         task.update(done + 1)
         if float(hole.float().mean()) < LEAST_HOLE or bool(drawn.hole.all()):
             continue
-        known = DepthMaps(
-            depth=drawn.depth.masked_fill(drawn.hole, torch.nan), confidence=drawn.confidence
-        )
+        depth = drawn.depth.masked_fill(drawn.hole, torch.nan)
+        depth = torch.where(hole, witnesses.sweep(frame, hole[0]), depth)
+        known = DepthMaps(depth=depth, confidence=drawn.confidence)
         guess = fill_depth(known, image[None], torch.ones_like(hole), camera).depth
         place = unproject_depth(guess.where(hole, torch.nan).nan_to_num(0.0), camera)
         stands = place.isfinite().all(-1)
@@ -96,6 +109,60 @@ def extend_scene(scene: Scene, views: Views, progress: Progress | None = None) -
         confidence=torch.cat([scene.confidence, torch.where(valid, FILLED, 1.0)]),
         valid=torch.cat([scene.valid, valid]),
     )
+
+
+class _Witnesses:
+    """Generated frames, then photos: who tells the depth of a frame's holes."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        cameras: Cameras,
+        pictures: Float[Tensor, "frame h w 4"],
+        generated: list[int],
+    ) -> None:
+        """Gather them at the size of the scene's views.
+
+        Args:
+            scene: Whose holes are looked into.
+            cameras: Of all frames, at that size.
+            pictures: Colours and weights of all frames, at that size.
+            generated: Which frames are no photos.
+        """
+        photos = torch.cat([scene.photos.images, scene.photos.valid[..., None]], dim=-1)
+        photos = resize_images(photos, cameras.width, cameras.height).clamp(0, 1)
+        self._planes = torch.cat([pictures[generated], photos]).permute(0, 3, 1, 2).contiguous()
+        self._cameras = Cameras.concatenate([cameras[generated], scene.cameras])
+        self._place = {frame: place for place, frame in enumerate(generated)}
+        self._distance = camera_distances(self._cameras, median_depth(scene))
+        self._photos = scene.cameras
+        self._maps = DepthMaps(depth=view_depths(scene), confidence=scene.confidence)
+        self._inverse_depths = choose_inverse_depths(self._maps.depth[scene.valid], DEPTHS)
+
+    def sweep(self, frame: int, hole: Bool[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+        """Depth as the best placed witnesses tell it, and in front of no measured surface."""
+        place = self._place[frame]
+        unlike = (self._distance[place] / BEST_APART).log().abs()
+        unlike[self._distance[place] < LEAST_APART] = torch.inf
+        near = [other for other in unlike.argsort(stable=True).tolist() if unlike[other].isfinite()]
+        near, camera = near[:WITNESSES], self._cameras[place]
+        if not near:
+            return torch.full((camera.height, camera.width), torch.nan)
+        depth = sweep_depth(
+            self._planes[place, :3],
+            hole,
+            camera,
+            self._planes[near],
+            self._cameras[near],
+            self._inverse_depths,
+        )
+        maps = DepthMaps(
+            depth=torch.cat([self._maps.depth, depth[None]]),
+            confidence=torch.cat([self._maps.confidence, torch.ones_like(depth)[None]]),
+        )
+        cameras = Cameras.concatenate([self._photos, camera])
+        hides = hides_measured(depth, len(self._photos), maps, cameras)
+        return depth.masked_fill(hides, torch.nan)
 
 
 def _outwards(scene: Scene, cameras: Cameras, frames: list[int]) -> list[int]:
