@@ -16,7 +16,7 @@ NOISE, TEXTURE_NOISE = 0.03, 0.2
 """Deviation of colour between two frames at the right depth, and per deviation of the texture."""
 SMOOTH = 2
 """Pixels to each side over which agreement at one depth is averaged."""
-FULL_VOTE, LEAST_VOTE = 0.4, 0.3
+FULL_VOTE, LEAST_VOTE = 0.25, 0.04
 """Weight of a neighbour's pixel from which it is a full witness, and what the best two must
 have on average."""
 PROVEN = 0.35
