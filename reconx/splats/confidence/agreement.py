@@ -56,10 +56,13 @@ UNSEEN = 0.3
 DOUBTED, PROVEN = 0.15, 0.45
 """Agreement with neighbours up to which a hole counts as wrong, and from which as right: chance
 finds some depth for anything, wide gaps between neighbours leave none for much that is right."""
-LEAST = 0.05
-"""Share that is left to what neighbours contradict: where all do, the fit still learns."""
-HOLE_CAP = 0.7
-"""Highest agreement in holes: neighbours may be wrong alike."""
+LEAST = 0.25
+"""What is left to pixels that are contradicted. The losses are of first power, so that two right
+frames outvote three wrong ones at this weight, while what only wrong ones show is still better than
+nothing: bent by some pixels, it is mostly right. Captured geometry may be wrong, too."""
+HOLE_CAP = 1.0
+"""Highest agreement in holes. Neighbours may be wrong alike, but then they are so where photos can
+tell, too, which costs the whole frame its trust."""
 FRAME_DOUBTED, FRAME_PROVEN = 0.25, 0.75
 """Mean agreement of a frame with photos up to which its holes are not trusted at all, and from
 which fully: clean frames reach 0.8 and more, those that have drifted off by 5 pixels 0.2."""
@@ -96,6 +99,7 @@ class AgreementSource:
             if not covered.all():
                 others = _agreement_in_holes(gallery, frame, trust.to(agreement))
                 agreement = torch.where(covered, agreement, others)
+            agreement = agreement.clamp_min(LEAST)
             confidence[frame] = _enlarged(REFERENCE_CONFIDENCE**agreement, views.cameras)
             task.update(len(judged) + count + 1)
         return confidence
@@ -246,8 +250,7 @@ def _agreement_in_holes(
         agreement = UNSEEN + worth * (torch.where(unseen, UNSEEN, agreement) - UNSEEN)
         both = agreement.topk(min(2, len(near)), dim=0).values.mean(0)
         best = torch.maximum(best, window_mean(both[None], SMOOTH)[0])
-    share = ((best - DOUBTED) / (PROVEN - DOUBTED)).clamp(0, 1)
-    return (HOLE_CAP * trust[frame] * share).clamp_min(HOLE_CAP * LEAST)
+    return HOLE_CAP * trust[frame] * ((best - DOUBTED) / (PROVEN - DOUBTED)).clamp(0, 1)
 
 
 def _enlarged(confidence: Float[Tensor, "h w"], cameras: Cameras) -> Float[Tensor, "height width"]:
