@@ -339,7 +339,10 @@ def main() -> None:
     cases += [(SAMPLE_ROOM, ROOM), (KITCHEN, options.kitchen)]
     chosen = [severity for severity in SEVERITIES if severity.name in options.severities]
     base = FitOptions(steps=options.steps, max_gaussians=options.gaussians)
-    scenes = [prepare(*cases[index], options.size, options.work) for index in options.cases]
+    scenes = [
+        prepare(case, folder, options.size, options.work)
+        for case, folder in (cases[index] for index in options.cases)
+    ]
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for prepared, severity in product(scenes, chosen):
             for row in run_rows(prepared, severity, seed, base, done):
