@@ -36,17 +36,20 @@ PHOTOS: Mapping[str, Options] = {
     "defaults": {},
     "fixed cameras": {"refine_poses": False},
     "no depth term": {"depth_weight": 0.0},
-    "colour maps of photos": {"adapt_colours": "all"},
+    "no colour maps": {"adapt_colours": "none"},
     "robust masks": {"robust_after": 0.3},
     "perceptual term, no weights": {"perceptual_weight": 0.5},
     "relocation": {"relocate": True},
+    "opacity regulariser": {"opacity_weight": 0.01},
+    "scale regulariser": {"scale_weight": 0.01},
+    "no background": {"background": False},
 }
 """Options that photos alone can tell apart."""
 FRAMES: Mapping[str, Options] = {
     **PHOTOS,
     "no confidence weights": {"confidence_weights": False},
     "fixed cameras of frames": {"refine_generated_poses": False},
-    "colour maps of frames": {"adapt_colours": "generated"},
+    "colour maps of frames only": {"adapt_colours": "generated"},
     "annealing by distance": {"annealing": 15.0},
 }
 """Options that frames can tell apart."""

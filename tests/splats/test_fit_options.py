@@ -196,3 +196,16 @@ def test_the_perceptual_term_brings_detail(plane_scene: Scene):
         return float(gradient_distance(drawn, plane_scene.photos.images[0]))
 
     assert steps_missed(sharp) < 0.985 * steps_missed(plain)
+
+
+def test_regularisers_fade_and_shrink(plane_scene: Scene):
+    def means(options: FitOptions) -> tuple[float, float]:
+        """Opacity and size of what is fitted; the background comes last."""
+        fit = fit_gaussians(plane_scene, options=options)
+        fitted = len(fit.gaussians) - fit.background
+        opacities, scales = fit.gaussians.opacities[:fitted], fit.gaussians.scales[:fitted]
+        return float(opacities.mean()), float(scales.mean())
+
+    opacity, scale = means(FEW)
+    assert means(replace(FEW, opacity_weight=10.0))[0] < opacity
+    assert means(replace(FEW, scale_weight=10.0))[1] < scale

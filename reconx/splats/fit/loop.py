@@ -20,7 +20,7 @@ from ...types import Gaussians, Scene, Views
 from ..annealing import annealed_weight
 from ..colours import ColourAdaptation, adapted_pictures
 from ..confidence import REFERENCE_CONFIDENCE
-from ..losses import depth_loss, photometric_loss
+from ..losses import depth_loss, photometric_loss, shape_penalty
 from ..perceptual.loss import Distance, make_distance, perceptual_loss
 from ..placing import place_gaussians, view_depths
 from ..poses import PoseRefinement
@@ -211,7 +211,8 @@ class Fit:
     def _loss(self, target: Target, progress: float) -> Float[Tensor, ""]:
         """How badly a picture is met, after this share of the steps."""
         options = self._options
-        drawn = self._draw(self._all_gaussians(), target)
+        gaussians = self._all_gaussians()
+        drawn = self._draw(gaussians, target)
         image, weights = self._as_taken(drawn, target), target.weights
         if progress >= options.robust_after:
             weights = inlier_weights(image, target.image, weights)
@@ -221,7 +222,14 @@ class Fit:
         if self._distance is not None:
             term = perceptual_loss(self._distance, image, target.image, weights)
             loss = loss + options.perceptual_weight * term
-        return loss * annealed_weight(target.distance, options.annealing, progress)
+        loss = loss * annealed_weight(target.distance, options.annealing, progress)
+        if options.opacity_weight > 0 or options.scale_weight > 0:
+            growth = self._parameters.growth()
+            opacities = gaussians.opacities[: len(growth)]
+            loss = loss + shape_penalty(
+                opacities, growth, options.opacity_weight, options.scale_weight
+            )
+        return loss
 
     def _relocate(self, adam: torch.optim.Adam, step: int, seed: int) -> None:
         """Shake transparent Gaussians; every so often put them beside ones that are seen."""

@@ -64,6 +64,10 @@ class GaussianParameters(nn.Module):
             sh=torch.cat([self.sh_constant, self.sh_rest], dim=1),
         )
 
+    def growth(self) -> Float[Tensor, "n 3"]:
+        """Standard deviations over those that the Gaussians were placed with, differentiable."""
+        return self.log_scales.exp() / torch.linalg.vector_norm(self._axes, dim=1)
+
     @torch.no_grad()
     def limit_colours(self) -> None:
         """Bring colours back between black and white.
