@@ -53,7 +53,7 @@ SWEEP = 32
 """Depths that are tried in holes."""
 UNSEEN = 0.3
 """Agreement of what no other picture shows: neither proven nor contradicted."""
-DOUBTED, PROVEN = 0.15, 0.45
+DOUBTED, PROVEN = 0.15, 0.35
 """Agreement with neighbours up to which a hole counts as wrong, and from which as right: chance
 finds some depth for anything, wide gaps between neighbours leave none for much that is right."""
 LEAST = 0.25
@@ -95,10 +95,10 @@ class AgreementSource:
             trust[frame] = _trust(*proven[frame])
             task.update(count + 1)
         for count, frame in enumerate(judged):
-            agreement, covered = proven.pop(frame)
-            if not covered.all():
-                others = _agreement_in_holes(gallery, frame, trust.to(agreement))
-                agreement = torch.where(covered, agreement, others)
+            by_photos, covered = proven.pop(frame)
+            agreement = _agreement_in_holes(gallery, frame, trust.to(by_photos))
+            # Captured geometry may be wrong: then neighbours agree at another depth.
+            agreement = torch.where(covered, agreement.maximum(by_photos), agreement)
             agreement = agreement.clamp_min(LEAST)
             confidence[frame] = _enlarged(REFERENCE_CONFIDENCE**agreement, views.cameras)
             task.update(len(judged) + count + 1)

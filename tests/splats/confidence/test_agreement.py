@@ -143,13 +143,21 @@ def test_a_frame_that_has_drifted_off_is_doubted_in_holes_too(plane_scene: Scene
     keep = torch.zeros_like(plane_scene.valid)
     keep[:, :, :40] = True
     scene = replace(plane_scene, confidence=plane_scene.confidence.where(keep, 1.0), valid=keep)
-    views = views_of(plane_scene.photos.images, plane_scene)
+    views = views_of(plane_scene.photos.images[:1], plane_scene)
     hole = render_scene(scene, views.cameras).hole[0]
     frames = views.frames.clone()
     frames[0] = frames[0].roll(8, 0)
     right, wrong = weights_of(views, scene)[0], weights_of(replace(views, frames=frames), scene)[0]
     assert float(right[hole].mean()) > 0.8
     assert float(wrong[hole].max()) < LEAST + 0.05
+
+
+def test_where_captured_geometry_is_wrong_neighbours_prove_a_frame(plane_scene: Scene) -> None:
+    wrong = replace(plane_scene, points=1.3 * plane_scene.points)
+    views = views_of(plane_scene.photos.images[:1], plane_scene)
+    scene = without_photo(wrong, 0)
+    covered = ~render_scene(scene, views.cameras).hole[0]
+    assert float(weights_of(views, scene)[0][covered].mean()) > 0.9
 
 
 def test_what_nobody_else_shows_is_neither_proven_nor_contradicted(
