@@ -2,7 +2,8 @@
 
 Where captured geometry stands, each photo that sees the surface is looked up there. In holes a
 plane sweep over depth asks whether any place of the surface would make the neighbours agree
-(Collins 1996); that proves less, so it counts less.
+(Collins 1996). Neighbours may be wrong alike, but then they are so where photos can tell, too: that
+costs the whole frame its trust, in its holes and as a neighbour of others.
 """
 
 from collections.abc import Sequence
@@ -60,9 +61,6 @@ LEAST = 0.25
 """What is left to pixels that are contradicted. The losses are of first power, so that two right
 frames outvote three wrong ones at this weight, while what only wrong ones show is still better than
 nothing: bent by some pixels, it is mostly right. Captured geometry may be wrong, too."""
-HOLE_CAP = 1.0
-"""Highest agreement in holes. Neighbours may be wrong alike, but then they are so where photos can
-tell, too, which costs the whole frame its trust."""
 FRAME_DOUBTED, FRAME_PROVEN = 0.25, 0.75
 """Mean agreement of a frame with photos up to which its holes are not trusted at all, and from
 which fully: clean frames reach 0.8 and more, those that have drifted off by 5 pixels 0.2."""
@@ -250,7 +248,7 @@ def _agreement_in_holes(
         agreement = UNSEEN + worth * (torch.where(unseen, UNSEEN, agreement) - UNSEEN)
         both = agreement.topk(min(2, len(near)), dim=0).values.mean(0)
         best = torch.maximum(best, window_mean(both[None], SMOOTH)[0])
-    return HOLE_CAP * trust[frame] * ((best - DOUBTED) / (PROVEN - DOUBTED)).clamp(0, 1)
+    return trust[frame] * ((best - DOUBTED) / (PROVEN - DOUBTED)).clamp(0, 1)
 
 
 def _enlarged(confidence: Float[Tensor, "h w"], cameras: Cameras) -> Float[Tensor, "height width"]:

@@ -10,7 +10,6 @@ from reconx.progress import SilentProgress
 from reconx.render.points import render_scene
 from reconx.splats.confidence.agreement import (
     DOUBTED,
-    HOLE_CAP,
     LEAST,
     PROVEN,
     UNSEEN,
@@ -120,7 +119,7 @@ def test_a_small_gain_costs_little_and_a_large_one_much(
     assert large < 0.5
 
 
-def test_without_captured_geometry_neighbours_bear_capped_witness(plane_scene: Scene) -> None:
+def test_without_captured_geometry_neighbours_bear_witness(plane_scene: Scene) -> None:
     # Only the photo's left edge keeps its points: nearly all of every frame is a hole.
     keep = torch.zeros_like(plane_scene.valid)
     keep[:, :, :4] = True
@@ -130,8 +129,8 @@ def test_without_captured_geometry_neighbours_bear_capped_witness(plane_scene: S
     views = views_of(images, plane_scene)
     hole = render_scene(scene, views.cameras).hole
     clean = weights_of(views, scene)
-    assert float(clean[hole].max()) <= HOLE_CAP + 1e-3
-    assert float(clean[0, 20:50, 30:60].mean()) > 0.6 * HOLE_CAP
+    assert float(clean[hole].mean()) > 0.7
+    assert float(clean[0, 20:50, 30:60].mean()) > 0.7
     frames = images.clone()
     frames[0, 20:50, 30:60] = torch.tensor([1.0, 0.0, 1.0])
     wrong = weights_of(replace(views, frames=frames), scene)
@@ -167,7 +166,7 @@ def test_what_nobody_else_shows_is_neither_proven_nor_contradicted(
     turned = views.cameras.camera_to_world.clone()
     turned[:, :3, :3] = turned[:, :3, :3] @ torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
     cameras = replace(views.cameras, camera_to_world=turned)
-    expected = HOLE_CAP * (UNSEEN - DOUBTED) / (PROVEN - DOUBTED)
+    expected = (UNSEEN - DOUBTED) / (PROVEN - DOUBTED)
     away = weights_of(replace(views, cameras=cameras), scene)
     torch.testing.assert_close(away, torch.full_like(away, expected))
 
