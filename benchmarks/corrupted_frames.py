@@ -350,7 +350,9 @@ def main() -> None:
                 print(json.dumps(row), flush=True)
                 with log.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
-    sections = [draw_confidence(prepared, seed=0) for prepared in scenes]
+    # The other photos are not ours to show.
+    ours = [prepared for prepared in scenes if prepared.name == SAMPLE_ROOM.name]
+    sections = [draw_confidence(prepared, seed=0) for prepared in ours]
     setting = {name: getattr(options, name) for name in ("size", "steps", "gaussians")}
     rows = [row for row in rows if row.items() >= setting.items()]
     summary = summarise(rows)
