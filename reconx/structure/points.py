@@ -78,6 +78,35 @@ def choose_points(
             f"Structure is encoded in the frame of one camera, and {len(reference)} were given. "
             "Give the first camera of the clip."
         )
+    thinned, centre, radius = _thin_cloud(scene, reference, points)
+    positions = ((thinned.places - centre) / radius).float()
+    return StructurePoints(
+        positions=positions,
+        seen=(thinned.places / radius).float(),
+        colours=thinned.colours.float(),
+        queries=farthest_points(positions, min(queries, len(positions))),
+        reference=reference,
+    )
+
+
+def measure_radius(scene: Scene, reference: Cameras, *, points: int) -> float:
+    """The radius, in scene units, that `choose_points` scales to 1.
+
+    Args:
+        scene: As there.
+        reference: As there.
+        points: As there.
+
+    Raises:
+        InputError: As there.
+    """
+    return float(_thin_cloud(scene, reference, points)[2])
+
+
+def _thin_cloud(
+    scene: Scene, reference: Cameras, points: int
+) -> "tuple[_Cloud, Float[Tensor, '3'], Float[Tensor, '']]":
+    """The measured points in the camera's frame, thinned out; their centre and radius."""
     measured = scene.measured
     count = int(measured.sum())
     if count < FEWEST:
@@ -98,15 +127,7 @@ def choose_points(
     weight = scene.confidence[measured].double().log()
     cloud = _thin_out(_Cloud((seen - centre) / radius, colours, weight), points)
     seen = cloud.places * radius + centre
-    centre, radius = _sphere(seen)
-    positions = ((seen - centre) / radius).float()
-    return StructurePoints(
-        positions=positions,
-        seen=(seen / radius).float(),
-        colours=cloud.colours.float(),
-        queries=farthest_points(positions, min(queries, len(positions))),
-        reference=reference,
-    )
+    return cloud._replace(places=seen), *_sphere(seen)
 
 
 def farthest_points(points: Float[Tensor, "point 3"], count: int) -> Int[Tensor, " count"]:

@@ -7,6 +7,7 @@ from typing import Literal
 from ..checks import check_choice, check_range
 from ..errors import InputError
 from ..structure.encoder import EncoderSizes
+from ..video.backbones.small.network import SmallSizes
 
 DATA_KINDS = ("procedural", "folders", "re10k", "acid", "dl3dv")
 """What `DataOptions.kind` may be."""
@@ -174,6 +175,8 @@ class TrainOptions:
     """Sizes of the structure encoder."""
     rank: int | None = None
     """Rank of the adapter's projections; None = full."""
+    small: SmallSizes = field(default_factory=SmallSizes)
+    """Sizes of the backbone "small"."""
     learn: LearnOptions = field(default_factory=LearnOptions)
     """How weights are learned."""
     keep: KeepOptions = field(default_factory=KeepOptions)

@@ -29,6 +29,11 @@ TRAINABLE: dict[str, PartSpec] = {
     if isinstance(spec := BACKBONES[name], ModelSpec)
 }
 """Each factory is called with the recipe."""
+TRAINABLE["small"] = PartSpec(
+    name="small",
+    factory=".training.small:SmallTraining",
+    summary="The pack's own small model, from random weights; recipe section 'small'.",
+)
 
 
 def make_trainable(options: TrainOptions) -> TrainableBackbone:
