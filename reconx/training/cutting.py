@@ -120,8 +120,13 @@ class ClipCutter:
 
     def _open_data(self, data: DataOptions) -> Dataset:
         if data.kind == "procedural":
-            sizes = {"width": self._clip.width, "height": self._clip.height}
-            options = ProceduralOptions(scenes=data.scenes, first=data.first, **sizes)
+            options = ProceduralOptions(
+                scenes=data.scenes,
+                first=data.first,
+                frames=data.frames,
+                width=self._clip.width,
+                height=self._clip.height,
+            )
             return ProceduralScenes(options)
         assert data.root is not None, "checked with the options"
         return _open_folder(data.kind, data.root)
@@ -150,7 +155,7 @@ class ClipCutter:
                 f"The point cloud of {name} is to come from the data's own depth, and there is "
                 "none. Set cloud.source to an estimator, such as stereo or dust3r."
             )
-        return _scene_of_depth(views, depth, self._geometry)
+        return scene_of_depth(views, depth, self._geometry)
 
     @property
     def _geometry(self) -> GeometryOptions:
@@ -254,10 +259,14 @@ def _cameras(photos: Photos) -> Cameras:
     )
 
 
-def _scene_of_depth(
-    views: Photos, depth: Sequence[torch.Tensor], options: GeometryOptions
-) -> Scene:
-    """A scene of true depth: no pixel is filled in, and none doubted."""
+def scene_of_depth(views: Photos, depth: Sequence[torch.Tensor], options: GeometryOptions) -> Scene:
+    """A scene of true depth: no pixel is filled in, and none doubted.
+
+    Args:
+        views: With known cameras.
+        depth: z-depth of each, in the cameras' unit; 0 = unknown.
+        options: Size of the pointmaps.
+    """
     width, height = geometry_size(views, options)
     fitted = torch.stack([_covering(part, width, height) for part in depth])
     known = fitted > 0

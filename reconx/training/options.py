@@ -27,11 +27,14 @@ class DataOptions:
     """Procedural: how many worlds."""
     first: int = 0
     """Procedural: number of the first world."""
+    frames: int = 64
+    """Procedural: frames of each world's path; the fewer, the farther apart."""
 
     def __post_init__(self) -> None:
         """Check that root and kind go together."""
         check_choice("Kind of data", self.kind, DATA_KINDS)
         check_range("Clips of a source", self.clips, 1)
+        check_range("Procedural frames", self.frames, 2)
         if (self.root is None) != (self.kind == "procedural"):
             remedy = "Leave it out" if self.root is not None else "Give the folder of the data"
             raise InputError(f"Data of kind '{self.kind}' has root {self.root}. {remedy}.")

@@ -123,6 +123,19 @@ def test_a_clip_is_the_same_whoever_cuts_it() -> None:
     assert len({one.cut(number).name for number in range(6)}) > 3
 
 
+def test_a_shorter_procedural_path_is_the_same_path_in_wider_steps() -> None:
+    clip = ClipOptions(frames=3, width=32, height=24, skip=1)
+    short, long = (DataOptions(kind="procedural", scenes=1, clips=1, frames=n) for n in (3, 64))
+    assert cutter(short, clip).cut(0).name.endswith("frames 0 to 2")
+    steps = [
+        float((clip.cameras.centers[1] - clip.cameras.centers[0]).norm())
+        for clip in (cutter(data, clip).cut(0) for data in (short, long))
+    ]
+    assert steps[0] > 10 * steps[1]
+    with pytest.raises(InputError, match="Procedural frames is 1"):
+        DataOptions(kind="procedural", frames=1)
+
+
 class KnowsWorld0:
     """An estimator as any other, which is right."""
 
