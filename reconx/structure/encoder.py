@@ -17,6 +17,11 @@ from ..errors import InputError
 from ..types import Cameras, Scene, StructureTokens
 from .points import StructurePoints, choose_points
 
+GEOMETRY = 9
+"""Channels of `describe_places`."""
+PLAIN = GEOMETRY + 3
+"""Last channels of a token: where its point lies, and its colour in [-1, 1]; as they are."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSizes:
@@ -41,6 +46,7 @@ class EncoderSizes:
         """Check that attention heads divide the width."""
         for name, value in asdict(self).items():
             check_range(f"Encoder size '{name}'", value, 0 if name == "self_blocks" else 1)
+        check_range("Encoder size 'width'", self.width, PLAIN + 1)
         if self.width % self.heads:
             raise InputError(
                 f"An encoder of width {self.width} cannot have {self.heads} heads; expected a "
@@ -55,9 +61,9 @@ class StructureEncoder(nn.Module):
         """Build it with random weights; it is trained together with an adapter."""
         super().__init__()
         self.sizes = sizes
-        position = 3 * (2 + 2 * sizes.octaves)
-        self.embed_query = _embedding(position, sizes.point_width, sizes.width)
-        self.embed_point = _embedding(position + 3, sizes.point_width, sizes.point_width)
+        told = 3 * (1 + 2 * sizes.octaves) + PLAIN
+        self.embed_query = _embedding(told, sizes.point_width, sizes.width)
+        self.embed_point = _embedding(told, sizes.point_width, sizes.point_width)
         self.norm_point = nn.LayerNorm(sizes.point_width)
         self.cross_block = _Block(sizes.width, sizes.heads, sizes.point_width)
         self.self_blocks = nn.ModuleList(
@@ -66,15 +72,17 @@ class StructureEncoder(nn.Module):
         self.norm = nn.LayerNorm(sizes.width)
 
     def forward(self, points: StructurePoints) -> Float[Tensor, "token channel"]:
-        """The tokens, one per query, normalised channel by channel."""
+        """The tokens, one per query, normalised channel by channel but for the plain ones."""
         weight = self.norm.weight
-        position = torch.cat([self._wave(points.positions.to(weight)), points.seen.to(weight)], -1)
-        tokens = self.embed_query(position[points.queries.to(weight.device)])
-        cloud = self.embed_point(torch.cat([position, points.colours.to(weight) * 2 - 1], -1))
-        tokens = self.cross_block(tokens, self.norm_point(cloud))
+        queries = points.queries.to(weight.device)
+        places, colours = describe_places(points.seen), points.colours * 2 - 1
+        plain = torch.cat([places, colours], -1).to(weight)
+        cloud = torch.cat([self._wave(points.positions.to(weight)), plain], -1)
+        tokens = self.embed_query(cloud[queries])
+        tokens = self.cross_block(tokens, self.norm_point(self.embed_point(cloud)))
         for block in self.self_blocks:
             tokens = block(tokens)
-        return self.norm(tokens)
+        return torch.cat([self.norm(tokens)[:, :-PLAIN], plain[queries]], -1)
 
     def _wave(self, positions: Float[Tensor, "point 3"]) -> Float[Tensor, "point channel"]:
         """The positions and their sines and cosines, each axis at each frequency."""
@@ -105,6 +113,16 @@ def encode_structure(
     with torch.no_grad():
         tokens = encoder(points)
     return StructureTokens(tokens=tokens.float().cpu()[None], reference=reference)
+
+
+def describe_places(seen: Float[Tensor, "point 3"]) -> Float[Tensor, "point 9"]:
+    """Coordinates, and all products of two of them.
+
+    In these a point's squared distance from a ray is linear, so that one scalar product of query
+    and key can compare the two.
+    """
+    x, y, z = seen.unbind(-1)
+    return torch.cat([seen, torch.stack([x * x, y * y, z * z, x * y, x * z, y * z], -1)], -1)
 
 
 def _embedding(channels: int, hidden: int, width: int) -> nn.Sequential:

@@ -19,7 +19,7 @@ from ..types import Cameras, Scene, StructureTokens
 from .adapter import AdapterSizes, StructureAdapter
 from .encoder import EncoderSizes, StructureEncoder, encode_structure
 
-FORMAT = "reconx-structure-1"
+FORMAT = "reconx-structure-2"
 """Names the file's layout; a later one gets another number."""
 UNTRAINED = (
     "No weights of the structure condition are published; 'python -m reconx train structure' "

@@ -187,7 +187,7 @@ def test_an_adapter_of_another_model_is_refused() -> None:
 def test_tokens_of_another_width_are_refused() -> None:
     adapter, sites = adapted(Packed(), 1.0)
     with (
-        pytest.raises(InputError, match=r"Structure tokens has shape .*expected \(any, any, 8\)"),
+        pytest.raises(InputError, match=r"Structure tokens has shape .*expected \(any, any, 16\)"),
         attach(adapter, sites, torch.zeros(1, 5, 9)),
     ):
         pass

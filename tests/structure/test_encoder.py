@@ -5,7 +5,7 @@ import torch
 from same_scenes import moved, shuffled
 
 from reconx.errors import InputError
-from reconx.structure.encoder import EncoderSizes, StructureEncoder, encode_structure
+from reconx.structure.encoder import PLAIN, EncoderSizes, StructureEncoder, encode_structure
 from reconx.structure.points import choose_points
 from reconx.types import Scene
 
@@ -24,6 +24,20 @@ def test_one_group_of_tokens(plane_scene: Scene, encoder: StructureEncoder) -> N
     assert tokens.tokens.isfinite().all()
     assert not tokens.tokens.requires_grad
     assert torch.equal(tokens.reference.camera_to_world, plane_scene.cameras[2].camera_to_world)
+
+
+def test_tokens_end_with_where_their_points_lie_and_their_colours(
+    plane_scene: Scene, encoder: StructureEncoder
+) -> None:
+    camera = plane_scene.cameras[1]
+    points = choose_points(plane_scene, camera, points=300, queries=40)
+    tokens = encode_structure(plane_scene, camera, encoder).tokens[0]
+    seen, colours = points.seen[points.queries], points.colours[points.queries]
+    assert torch.equal(tokens[:, -PLAIN : 3 - PLAIN], seen)
+    assert torch.allclose(tokens[:, 3 - PLAIN : 6 - PLAIN], seen.square())
+    assert torch.equal(tokens[:, -3:], colours * 2 - 1)
+    with pytest.raises(InputError, match="'width' is 12"):
+        EncoderSizes(width=12, heads=3)
 
 
 def test_deterministic(plane_scene: Scene, encoder: StructureEncoder) -> None:

@@ -73,7 +73,7 @@ def test_other_tensors(file: Path) -> None:
 
 
 def test_a_later_format(file: Path) -> None:
-    with pytest.raises(InputError, match="'reconx-structure-9'.*expected .*'reconx-structure-1'"):
+    with pytest.raises(InputError, match="'reconx-structure-9'.*expected .*'reconx-structure-2'"):
         load_structure_model(respoil(file, format="reconx-structure-9"))
 
 

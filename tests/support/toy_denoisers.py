@@ -10,7 +10,7 @@ from reconx.structure.adapter import StructureAdapter, sizes_for
 from reconx.structure.sites import Site, SiteRule, find_sites
 
 HEADS, WIDTH = 2, 12
-TOKENS, CHANNELS = 5, 8
+TOKENS, CHANNELS = 5, 16
 FRAMES, PIXELS = 3, 4
 
 
