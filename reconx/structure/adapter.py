@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from ..checks import check_range, check_shape
 from ..errors import BackboneMismatch, InputError
+from .encoder import GEOMETRY, PLAIN
 from .sites import Site
 
 TRAINING_GATE = 0.01
@@ -83,6 +84,20 @@ class StructureAdapter(nn.Module):
                 f"The structure adapter was trained for {_describe(self.sizes)}, and the model is "
                 f"{_describe(found)}. Load the file that was trained for this model."
             )
+
+
+@torch.no_grad()
+def read_places(adapter: StructureAdapter, sites: Sequence[Site]) -> None:
+    """Let keys begin with where tokens lie, for denoisers whose queries ask for that.
+
+    Training may change it; but attention looks at the right tokens from the first step on.
+    Projections of low rank have no room for that, and begin at random.
+    """
+    for site, branch in zip(sites, adapter.branches, strict=True):
+        if site.rule.geometric and adapter.sizes.rank is None:
+            keys = branch.to_k.weight.unflatten(0, (site.heads, -1))
+            keys[:, :GEOMETRY] = 0
+            keys[:, :GEOMETRY, -PLAIN : GEOMETRY - PLAIN] = torch.eye(GEOMETRY)
 
 
 class Branch(nn.Module):

@@ -41,6 +41,8 @@ class SiteRule:
     """Pattern of a module's name that only this kind has among those of its class."""
     frames_in_batch: bool = False
     """Frames are folded into the batch; else a sequence goes through a clip frame by frame."""
+    geometric: bool = False
+    """Each head's query begins with factors of `encoder.describe_places`; see `read_places`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
