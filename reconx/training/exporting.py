@@ -2,12 +2,16 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 
 from ..export.atomic import replacing, write_text
 from ..structure.model import StructureFacts, StructureModel, save_structure_model
+from ..video.backbones.small.network import SmallDenoiser
+from ..video.backbones.small.weights import SHIPPED, save_small_model
 from .learner import Learner
 from .options import TrainOptions
 from .recipe import recipe_json
@@ -23,7 +27,8 @@ def export_model(learner: Learner, options: TrainOptions, folder: Path, step: in
     """Write `structure.safetensors`, which ReconX_LoadStructureModel takes.
 
     Beside it: `structure.json` with the recipe and checksums, and what was trained of the backbone
-    itself: `lora.safetensors`, or `denoiser.safetensors` of one that is trained whole.
+    itself: `lora.safetensors`, `small.safetensors` of the backbone "small", or
+    `denoiser.safetensors` of another one that is trained whole.
 
     Args:
         learner: With the weights that shall be written.
@@ -44,25 +49,35 @@ def export_model(learner: Learner, options: TrainOptions, folder: Path, step: in
     model = StructureModel(learner.encoder, learner.adapter, facts)
     path = folder / MODEL_FILE
     save_structure_model(model, path, recipe=recipe)
-    files = [path]
+    files = [path, *_export_own(learner, options, folder, recipe)]
+    told = {"recipe": recipe, "sha256": {file.name: checksum(file) for file in files}}
+    write_text(folder / "structure.json", json.dumps(told, indent=1) + "\n")
+    logger.info("Written: %s", ", ".join(str(file) for file in files))
+    return path
+
+
+def _export_own(
+    learner: Learner, options: TrainOptions, folder: Path, recipe: Mapping[str, Any]
+) -> list[Path]:
+    """What was trained of the backbone itself; nothing of a frozen one."""
+    if isinstance(learner.denoiser, SmallDenoiser):
+        path = folder / SHIPPED.name
+        save_small_model(learner.denoiser, path, recipe=recipe)
+        return [path]
     own = {
         name.removeprefix("denoiser."): value.detach().cpu().contiguous()
         for name, value in learner.trained().items()
         if name.startswith("denoiser.")
     }
-    if own:
-        files.append(
-            folder / ("lora.safetensors" if options.learn.lora else "denoiser.safetensors")
-        )
-        if options.learn.lora:
-            # As diffusers and ComfyUI name them.
-            own = {f"transformer.{_plain(name)}": value for name, value in own.items()}
-        with replacing(files[-1]) as part:
-            save_file(own, part)
-    told = {"recipe": recipe, "sha256": {file.name: checksum(file) for file in files}}
-    write_text(folder / "structure.json", json.dumps(told, indent=1) + "\n")
-    logger.info("Written: %s", ", ".join(str(file) for file in files))
-    return path
+    if not own:
+        return []
+    path = folder / ("lora.safetensors" if options.learn.lora else "denoiser.safetensors")
+    if options.learn.lora:
+        # As diffusers and ComfyUI name them.
+        own = {f"transformer.{_plain(name)}": value for name, value in own.items()}
+    with replacing(path) as part:
+        save_file(own, part)
+    return [path]
 
 
 def _plain(name: str) -> str:

@@ -20,6 +20,7 @@ from ..structure.adapter import (
     StructureAdapter,
     attach,
     check_used,
+    read_places,
     sizes_for,
 )
 from ..structure.encoder import StructureEncoder
@@ -30,6 +31,8 @@ from .options import TrainOptions
 
 logger = logging.getLogger("reconx")
 
+OPEN_GATE = 1.0
+"""Gate at which a backbone that is trained whole begins."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -85,7 +88,10 @@ class Learner(nn.Module):
         self._sites = list(backbone.find_sites(denoiser))
         self.encoder = StructureEncoder(options.encoder)
         sizes = sizes_for(self._sites, options.encoder.width, options.rank)
-        self.adapter = StructureAdapter(sizes, gate=TRAINING_GATE)
+        # What is trained whole has no behaviour that an open gate could spoil.
+        gate = OPEN_GATE if backbone.whole else TRAINING_GATE
+        self.adapter = StructureAdapter(sizes, gate=gate)
+        read_places(self.adapter, self._sites)
         if options.learn.checkpointing:
             _checkpoint_activations(denoiser)
         self._reading: Reading | None = None

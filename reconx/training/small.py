@@ -1,4 +1,4 @@
-"""The pack's own small video model, for the trainer: pixels are its latents, and all of it learns."""
+"""The pack's own small video model, for the trainer: latents are pixels, and all of it learns."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,37 +7,38 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ..progress import SilentProgress
 from ..structure.points import measure_radius
-from ..structure.sites import Site, SiteRule, find_sites
+from ..structure.sites import Site, find_sites
+from ..types import FILLED
 from ..video.backbones.small.inputs import (
+    CLOUD_POINTS,
     SmallInputs,
     describe_cameras,
     describe_keyframes,
     describe_renders,
 )
-from ..video.backbones.small.network import SmallDenoiser
-from ..video.base import BackboneSpec
+from ..video.backbones.small.network import SITES, SmallDenoiser
+from ..video.backbones.warp import WarpBackbone
+from ..video.base import BackboneSpec, ClipRequest, GuidanceOptions
+from ..video.registry import BACKBONES
 from .base import EncodedClip, TrainingClip
 from .noise import FlowSchedule, NoiseSchedule
 from .options import TrainOptions
 
-RULES = {
-    "SmallDenoiser": SiteRule(
-        family="small", modules=(r"^(down|middle|up).*attention$",), query="norm_q", out="to_out"
-    )
-}
+SHIFT = 20.0
+"""Of the noise levels: half of them lie above 0.95, since clips are made in one step or few."""
 
 
 class SmallTraining:
     """Clips in pixel space: noised frames beside keyframes, renders and rays."""
 
     whole = True
-    schedule: NoiseSchedule = FlowSchedule(times=1.0, prediction="clean")
+    schedule: NoiseSchedule = FlowSchedule(shift=SHIFT, times=1.0, prediction="clean")
 
     def __init__(self, options: TrainOptions) -> None:
         """Take the network's sizes from the recipe."""
-        self._sizes, self._points = options.small, options.encoder.points
-        self._seed = options.learn.seed
+        self._sizes, self._seed = options.small, options.learn.seed
         self.spec = BackboneSpec(
             name="small",
             factory="none",
@@ -49,7 +50,7 @@ class SmallTraining:
 
     def facts(self) -> Mapping[str, Any]:
         """Encoded clips depend on the radius of their clouds alone."""
-        return {"name": "small", "points": self._points}
+        return {"name": "small", "points": CLOUD_POINTS}
 
     def encode_clip(self, clip: TrainingClip, device: torch.device) -> EncodedClip:
         """Nothing is encoded: latents are the frames in [-1, 1]."""
@@ -59,13 +60,13 @@ class SmallTraining:
         keyframes = describe_keyframes(
             clip.frames[shown].unbind(), [valid] * len(shown), shown, len(clip.frames)
         )
-        radius = measure_radius(clip.scene, clip.cameras[0], points=self._points)
+        radius = measure_radius(clip.scene, clip.cameras[0], points=CLOUD_POINTS)
         return EncodedClip(
             latents=frames.half(),
             conditions={
                 "keyframes": keyframes.half(),
-                "renders": describe_renders(clip.renders()).half(),
-                "cameras": describe_cameras(clip.cameras, radius),
+                "renders": _blend_photos(clip).half(),
+                "cameras": describe_cameras(clip.cameras, clip.cameras[0], radius),
             },
         )
 
@@ -76,7 +77,7 @@ class SmallTraining:
 
     def find_sites(self, denoiser: nn.Module) -> Sequence[Site]:
         """Every attention to keyframes."""
-        return find_sites(denoiser, RULES)
+        return find_sites(denoiser, SITES)
 
     def denoise(
         self,
@@ -97,8 +98,8 @@ class SmallTraining:
     def counted(
         self, conditions: Mapping[str, Tensor]
     ) -> Bool[Tensor, "clip 1 frame height width"]:
-        """What no keyframe shows."""
-        return conditions["keyframes"][:, 3:] == 0
+        """What neither a keyframe nor a render of seen points shows."""
+        return (conditions["keyframes"][:, 3:] == 0) & (conditions["renders"][:, 4:] == 0)
 
     def decode(
         self,
@@ -108,3 +109,20 @@ class SmallTraining:
     ) -> Float[Tensor, "frame height width 3"]:
         """From [-1, 1] to [0, 1]."""
         return (latents.permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1).float().cpu()
+
+
+def _blend_photos(clip: TrainingClip) -> Float[Tensor, "5 frame height width"]:
+    """What `warp` makes of the photos behind the clip's scene; nothing where none is shown."""
+    if not clip.shows_renders:
+        return torch.zeros(5, *clip.frames.shape[:3])
+    request = ClipRequest(
+        cameras=clip.cameras,
+        keyframes=(),
+        renders=clip.renders(),
+        scene=clip.scene,
+        guidance=GuidanceOptions(),
+    )
+    blended = WarpBackbone(BACKBONES["warp"]).generate_clip(request, SilentProgress())
+    assert blended.confidence is not None, "warp knows where its pixels came from"
+    seen = blended.confidence > FILLED
+    return describe_renders(blended.frames, torch.ones_like(seen), seen)

@@ -15,6 +15,7 @@ from reconx.errors import InputError
 from reconx.structure.adapter import attach
 from reconx.structure.model import load_structure_model
 from reconx.structure.sites import find_sites
+from reconx.training.learner import OPEN_GATE
 from reconx.training.options import TrainOptions
 from reconx.training.run import TrainingRun
 
@@ -138,7 +139,7 @@ def test_the_arm_without_structure_learns_none(start: Start, tmp_path: Path) -> 
     learn = {"steps": 3, "dropped": 1.0, "average": 0.0, "backbone_rate": 1e-2}
     start("run", toy_options(learn=learn), ToyTrainable(whole=True)).train()
     model = load_structure_model(tmp_path / "run" / "structure.safetensors")
-    assert all(float(branch.gate) == pytest.approx(0.01) for branch in model.adapter.branches)
+    assert all(float(branch.gate) == pytest.approx(OPEN_GATE) for branch in model.adapter.branches)
     plain = ToyTrainable().load_denoiser(torch.float32).state_dict()
     learned = load_file(tmp_path / "run" / "denoiser.safetensors")
     assert learned.keys() == plain.keys()

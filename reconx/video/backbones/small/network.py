@@ -1,11 +1,13 @@
 """The small video model's network: a U-Net over frames that asks keyframes, and structure.
 
-Convolutions see one frame at a time, each followed by one along time; at the coarsest levels every
-patch asks the keyframes' patches (or learned registers), which is where structure tokens enter.
+Convolutions see one frame at a time, then its neighbours in time; patches ask those of the
+keyframes (or learned registers), which is where structure tokens enter. What it makes is added to
+a first guess: the render of the photos where there is one, else a cross-fade of the keyframes.
 Owns the network and its sizes; what it is told of a clip lies in `inputs.py`.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import torch
@@ -15,12 +17,28 @@ from torch.nn import functional
 
 from ....checks import check_range
 from ....errors import InputError
-from .inputs import RAY_CHANNELS, SmallInputs
+from ....structure.encoder import GEOMETRY
+from ....structure.sites import SiteRule
+from .inputs import PICTURE_CHANNELS, RAY_CHANNELS, SmallInputs, compare_with_places
 
 REGISTERS = 4
 """Learned tokens that every attention may ask too: there is something where no keyframe is."""
 GROUP = 8
 """Channels that are normalised together."""
+SHARPNESS = (150.0, 600.0)
+"""Of the first and the last head at first: the mean colour that 256 tokens of a room then give
+an unseen view's rays is nearer to the truth than a cross-fade, before anything is learned."""
+
+SITES: Mapping[str, SiteRule] = {
+    "SmallDenoiser": SiteRule(
+        family="small",
+        modules=(r"^(middle|up)\.\d+\.attention$",),
+        query="norm_q",
+        out="to_out",
+        geometric=True,
+    )
+}
+"""Where structure enters, as `find_sites` takes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,27 +47,27 @@ class SmallSizes:
 
     patch: int = 2
     """Side of the square of pixels that the finest level takes as one."""
-    widths: tuple[int, ...] = (48, 96, 192)
+    widths: tuple[int, ...] = (48, 96)
     """Channels of each level, finest first; each is half as fine as the one before."""
-    heads: int = 4
+    heads: int = 3
     """Attention heads."""
     blocks: int = 2
-    """Convolution blocks per level on the way down, and again on the way up."""
-    attending: int = 2
-    """Levels, coarsest first, whose patches ask."""
+    """Pairs of convolutions and an attention at the coarsest level."""
 
     def __post_init__(self) -> None:
         """Check that heads and groups divide the widths."""
         for name, value in asdict(self).items():
             if name != "widths":
                 check_range(f"Size '{name}' of the small model", value, 1)
+        if not self.widths:
+            raise InputError("A small model needs at least one level; its widths are empty.")
         for width in self.widths:
-            if width % self.heads or width % GROUP:
+            if width % self.heads or width % GROUP or width <= self.heads * GEOMETRY:
                 raise InputError(
                     f"A small model of width {width} cannot have {self.heads} heads and groups of "
-                    f"{GROUP} channels; expected a multiple of both."
+                    f"{GROUP} channels; expected a multiple of both, and over {GEOMETRY} channels "
+                    "per head."
                 )
-        check_range("Size 'attending' of the small model", self.attending, 1, len(self.widths))
 
     @property
     def multiple(self) -> int:
@@ -61,30 +79,33 @@ class SmallDenoiser(nn.Module):
     """Predicts clean frames from noised ones."""
 
     def __init__(self, sizes: SmallSizes) -> None:
-        """Build it with random weights; at first its answer is 0 everywhere."""
+        """Build it with random weights; at first its answer is the first guess."""
         super().__init__()
         self.sizes = sizes
-        told = 4 * sizes.widths[0]
-        self.embed_time = nn.Sequential(
-            nn.Linear(sizes.widths[0], told), nn.SiLU(), nn.Linear(told, told)
+        finest, coarsest = sizes.widths[0], sizes.widths[-1]
+        told = 2 * finest
+        self.embed_time = nn.Sequential(nn.Linear(finest, told), nn.SiLU())
+        planes = (3 + PICTURE_CHANNELS) * sizes.patch**2 + RAY_CHANNELS
+        self.enter = nn.Conv2d(planes, finest, 1)
+        finer = sizes.widths[:-1]
+        self.down = nn.ModuleList(_Convolutions(width, told) for width in finer)
+        self.shrink = nn.ModuleList(
+            nn.Conv2d(*pair, 1) for pair in zip(sizes.widths, sizes.widths[1:], strict=False)
         )
-        planes = (3 + 4 + 4) * sizes.patch**2 + RAY_CHANNELS
-        self.enter = nn.Conv2d(planes, sizes.widths[0], 3, padding=1)
-        self.down = nn.ModuleList()
-        self.up = nn.ModuleList()
-        before = sizes.widths[0]
-        for level, width in enumerate(sizes.widths):
-            attends = len(sizes.widths) - level <= sizes.attending
-            self.down.append(_Level(before, width, told, sizes, attends=attends))
-            after = sizes.widths[max(0, level - 1)]
-            self.up.append(_Level(2 * width, width, told, sizes, attends=attends))
-            self.up[-1].leave = nn.Conv2d(width, after, 1)
-            before = width
-        self.middle = _Level(before, before, told, sizes, attends=True)
+        self.middle = nn.ModuleList(
+            _Asking(coarsest, told, sizes.heads, 1) for _ in range(sizes.blocks)
+        )
+        self.grow = nn.ModuleList(
+            nn.Conv2d(*pair, 1) for pair in zip(sizes.widths[1:], sizes.widths, strict=False)
+        )
+        self.up = nn.ModuleList(
+            _Asking(width, told, sizes.heads, 2 ** (len(finer) - level))
+            for level, width in enumerate(finer)
+        )
         self.leave = nn.Sequential(
-            nn.GroupNorm(sizes.widths[0] // GROUP, sizes.widths[0]),
+            nn.GroupNorm(finest // GROUP, finest),
             nn.SiLU(),
-            _zeroed(nn.Conv2d(sizes.widths[0], 3 * sizes.patch**2, 3, padding=1)),
+            _zeroed(nn.Conv2d(finest, 3 * sizes.patch**2, 3, padding=1)),
         )
 
     def forward(
@@ -107,28 +128,38 @@ class SmallDenoiser(nn.Module):
         if height % self.sizes.multiple or width % self.sizes.multiple:
             raise InputError(
                 f"The small model makes frames whose sides are multiples of {self.sizes.multiple}; "
-                f"{width} x {height} are not."
+                f"{width} x {height} are not. Choose others."
             )
-        told = self.embed_time(_waves(time, self.sizes.widths[0]).to(noised))
-        pictures = torch.cat([noised, inputs.keyframes, inputs.renders], 1)
-        pictures = functional.pixel_unshuffle(_to_frames(pictures), self.sizes.patch)
+        guess, pictures = inputs.pictures()
+        patches = functional.pixel_unshuffle(
+            _to_frames(torch.cat([noised, pictures], 1)), self.sizes.patch
+        )
         rays = inputs.ray_planes(height // self.sizes.patch, width // self.sizes.patch)
-        rays = _to_frames(rays).to(noised)
-        hidden = self.enter(torch.cat([pictures, rays], 1))
-        ask = _Asked(frames=frames, rays=rays, told=told, shown=inputs.shown)
+        ask = _Asked(
+            frames=frames,
+            rays=_to_frames(rays).to(noised),
+            told=self.embed_time(_waves(time, self.sizes.widths[0]).to(noised)),
+            shown=inputs.shown,
+        )
+        hidden = self.enter(torch.cat([patches, ask.rays], 1).to(memory_format=torch.channels_last))
+        hidden = self._through_levels(hidden, ask)
+        made = functional.pixel_shuffle(self.leave(hidden), self.sizes.patch)
+        return guess + made.unflatten(0, (clips, frames)).transpose(1, 2)
+
+    def _through_levels(
+        self, hidden: Float[Tensor, "clip_frame width h w"], ask: "_Asked"
+    ) -> Float[Tensor, "clip_frame width h w"]:
         kept = []
-        for level, block in enumerate(self.down):
-            if level:
-                hidden = functional.avg_pool2d(hidden, 2)
+        for block, shrink in zip(self.down, self.shrink, strict=True):
             hidden = block(hidden, ask)
             kept.append(hidden)
-        hidden = self.middle(hidden, ask)
-        for level in reversed(range(len(self.up))):
-            hidden = self.up[level](torch.cat([hidden, kept[level]], 1), ask)
-            if level:
-                hidden = functional.interpolate(hidden, scale_factor=2, mode="nearest")
-        made = functional.pixel_shuffle(self.leave(hidden), self.sizes.patch)
-        return made.unflatten(0, (clips, frames)).transpose(1, 2)
+            hidden = shrink(functional.avg_pool2d(hidden, 2))
+        for block in self.middle:
+            hidden = block(hidden, ask)
+        for level in reversed(range(len(kept))):
+            hidden = functional.interpolate(self.grow[level](hidden), scale_factor=2)
+            hidden = self.up[level](kept[level] + hidden, ask)
+        return hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,96 +172,119 @@ class _Asked:
     shown: Bool[Tensor, "clip frame"]
 
 
-class _Level(nn.Module):
-    """Convolution blocks of one width, then perhaps an attention."""
+class _Asking(nn.Module):
+    """An attention between convolutions."""
 
-    def __init__(
-        self, before: int, width: int, told: int, sizes: SmallSizes, *, attends: bool
-    ) -> None:
+    def __init__(self, width: int, told: int, heads: int, pooled: int) -> None:
         super().__init__()
-        widths = [before, *[width] * (sizes.blocks - 1)]
-        self.blocks = nn.ModuleList(_Convolutions(first, width, told) for first in widths)
-        self.attention = KeyframeAttention(width, sizes.heads) if attends else None
-        self.leave: nn.Module = nn.Identity()
+        self.before = _Convolutions(width, told)
+        self.attention = KeyframeAttention(width, heads, pooled)
+        self.after = _Convolutions(width, told)
 
     def forward(
-        self, hidden: Float[Tensor, "clip_frame before h w"], ask: _Asked
-    ) -> Float[Tensor, "clip_frame after h w"]:
-        for block in self.blocks:
-            hidden = block(hidden, ask)
-        if self.attention is not None:
-            hidden = hidden + self.attention.of_planes(hidden, ask)
-        return self.leave(hidden)
+        self, hidden: Float[Tensor, "clip_frame width h w"], ask: _Asked
+    ) -> Float[Tensor, "clip_frame width h w"]:
+        hidden = self.before(hidden, ask)
+        hidden = hidden + self.attention.of_planes(hidden, ask)
+        return self.after(hidden, ask)
 
 
 class _Convolutions(nn.Module):
-    """Two convolutions within a frame and one along time, modulated by the noise level."""
+    """One convolution within a frame and one along time, modulated by the noise level."""
 
-    def __init__(self, before: int, width: int, told: int) -> None:
+    def __init__(self, width: int, told: int) -> None:
         super().__init__()
-        self.norm_first = nn.GroupNorm(before // GROUP, before)
-        self.first = nn.Conv2d(before, width, 3, padding=1)
-        self.norm_second = nn.GroupNorm(width // GROUP, width)
+        self.norm = nn.GroupNorm(width // GROUP, width)
+        self.within = nn.Conv2d(width, width, 3, padding=1)
         self.modulate = nn.Linear(told, 2 * width)
-        self.second = _zeroed(nn.Conv2d(width, width, 3, padding=1))
-        self.along_time = _zeroed(nn.Conv1d(width, width, 3, padding=1, padding_mode="replicate"))
-        self.skip = nn.Conv2d(before, width, 1) if before != width else nn.Identity()
+        self.along_time = _zeroed(nn.Conv2d(width, width, (3, 1)))
 
     def forward(
-        self, hidden: Float[Tensor, "clip_frame before h w"], ask: _Asked
+        self, hidden: Float[Tensor, "clip_frame width h w"], ask: _Asked
     ) -> Float[Tensor, "clip_frame width h w"]:
-        inner = self.first(functional.silu(self.norm_first(hidden)))
         scale, shift = self.modulate(ask.told).repeat_interleave(ask.frames, 0).chunk(2, dim=1)
-        inner = self.norm_second(inner) * (1 + scale[..., None, None]) + shift[..., None, None]
-        hidden = self.skip(hidden) + self.second(functional.silu(inner))
-        height, width = hidden.shape[-2:]
-        lines = hidden.unflatten(0, (-1, ask.frames)).permute(0, 3, 4, 2, 1).flatten(0, 2)
-        moved = self.along_time(functional.silu(lines))
-        moved = moved.unflatten(0, (-1, height, width)).permute(0, 4, 3, 1, 2).flatten(0, 1)
-        return hidden + moved
+        inner = self.norm(hidden) * (1 + scale[..., None, None]) + shift[..., None, None]
+        inner = functional.silu(self.within(inner))
+        # One line per pixel: two-dimensional convolutions are far faster than torch's others.
+        lines = inner.flatten(2).unflatten(0, (-1, ask.frames)).transpose(1, 2)
+        moved = self.along_time(functional.pad(lines, (0, 0, 1, 1), mode="replicate"))
+        return hidden + moved.transpose(1, 2).reshape(hidden.shape)
+
+
+class RayQuery(nn.Module):
+    """Queries whose heads begin with what their rays compare points with; the rest is content."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        """Build it: each head is sharper than the one before.
+
+        Args:
+            width: Of all heads together.
+            heads: Must divide it, and leave room beside the geometry.
+        """
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width // heads - GEOMETRY)
+        self.log_sharpness = nn.Parameter(torch.linspace(*SHARPNESS, heads).log())
+        self.nearness = nn.Parameter(torch.zeros(heads))
+
+    def forward(
+        self,
+        content: Float[Tensor, "clip query content"],
+        rays: Float[Tensor, "clip query ray"],
+    ) -> Float[Tensor, "clip query width"]:
+        """Such that scalar products over the root of a head's channels are what is meant."""
+        content = self.norm(content.unflatten(-1, (self.heads, -1)))
+        root = math.sqrt(content.shape[-1] + GEOMETRY)
+        places = compare_with_places(rays, self.log_sharpness.exp() * root, self.nearness * root)
+        return torch.cat([places, content], -1).flatten(2)
 
 
 class KeyframeAttention(nn.Module):
-    """Every patch of a clip asks the patches of its keyframes.
+    """Every patch of a clip asks the patches of its keyframes; and structure, by the adapter."""
 
-    A query holds what its ray needs to be compared with a point p by a scalar product: the squared
-    distance from p to the line of direction d and moment m is `|p|^2 - (p.d)^2 - 2 p.c + |c|^2`,
-    with c = d x m the line's point nearest to the origin, so d's products and c are given.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        """Build it; at first it answers nothing.
+    def __init__(self, width: int, heads: int, pooled: int) -> None:
+        """Build it.
 
         Args:
             width: Channels.
             heads: Must divide them.
+            pooled: Side of the square of patches whose mean a keyframe is asked for.
         """
         super().__init__()
-        self.heads = heads
+        self.heads, self.pooled = heads, pooled
         self.norm = nn.LayerNorm(width)
         self.embed_ray = nn.Linear(RAY_CHANNELS, width)
-        self.to_q = nn.Linear(width, width)
+        self.to_q = nn.Linear(width, width - heads * GEOMETRY)
+        self.norm_q = RayQuery(width, heads)
         self.to_kv = nn.Linear(width, 2 * width)
-        self.norm_q = nn.LayerNorm(width)
+        with torch.no_grad():
+            # Where a keyframe's patch lies is not known yet.
+            for part in (self.to_kv.weight, self.to_kv.bias):
+                part[:width].unflatten(0, (heads, -1))[:, :GEOMETRY] = 0
         self.registers = nn.Parameter(torch.randn(REGISTERS, width) / math.sqrt(width))
-        self.to_out = _zeroed(nn.Linear(width, width))
+        self.to_out = nn.Linear(width, width)
 
     def of_planes(
         self, hidden: Float[Tensor, "clip_frame width h w"], ask: _Asked
     ) -> Float[Tensor, "clip_frame width h w"]:
         """What all frames of all clips find."""
         height, width = hidden.shape[-2:]
-        rays = functional.adaptive_avg_pool2d(ask.rays, (height, width))
-        tokens = self.norm(_to_tokens(hidden)) + self.embed_ray(_to_tokens(rays))
-        tokens = tokens.unflatten(0, (-1, ask.frames))
-        keyframes, valid = _gather_shown(tokens, ask.shown)
-        found = self(tokens.flatten(1, 2), keyframes, valid)
+        rays = _to_tokens(functional.adaptive_avg_pool2d(ask.rays, (height, width)))
+        tokens = self.norm(_to_tokens(hidden)) + self.embed_ray(rays)
+        coarse = functional.avg_pool2d(tokens.mT.unflatten(2, (height, width)), self.pooled)
+        coarse = _to_tokens(coarse).unflatten(0, (-1, ask.frames))
+        keyframes, valid = _gather_shown(coarse, ask.shown)
+        tokens, rays = (
+            part.unflatten(0, (-1, ask.frames)).flatten(1, 2) for part in (tokens, rays)
+        )
+        found = self(tokens, rays, keyframes, valid)
         planes = found.unflatten(1, (ask.frames, height, width)).flatten(0, 1)
         return planes.permute(0, 3, 1, 2)
 
     def forward(
         self,
         tokens: Float[Tensor, "clip query width"],
+        rays: Float[Tensor, "clip query ray"],
         keyframes: Float[Tensor, "clip key width"],
         valid: Bool[Tensor, "clip key"],
     ) -> Float[Tensor, "clip query width"]:
@@ -238,7 +292,7 @@ class KeyframeAttention(nn.Module):
         clips = len(tokens)
         registers = self.registers.expand(clips, -1, -1)
         key, value = self.to_kv(torch.cat([registers.to(tokens), keyframes], 1)).chunk(2, dim=-1)
-        query = self.norm_q(self.to_q(tokens))
+        query = self.norm_q(self.to_q(tokens), rays)
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value)
         )
