@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from ..export.atomic import replacing, write_text
 from ..structure.model import StructureFacts, StructureModel, save_structure_model
 from ..video.backbones.small.network import SmallDenoiser
-from ..video.backbones.small.weights import SHIPPED, save_small_model
+from ..video.backbones.small.weights import FILE, save_small_model
 from .learner import Learner
 from .options import TrainOptions
 from .recipe import recipe_json
@@ -61,7 +61,7 @@ def _export_own(
 ) -> list[Path]:
     """What was trained of the backbone itself; nothing of a frozen one."""
     if isinstance(learner.denoiser, SmallDenoiser):
-        path = folder / SHIPPED.name
+        path = folder / FILE
         save_small_model(learner.denoiser, path, recipe=recipe)
         return [path]
     own = {

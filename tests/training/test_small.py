@@ -16,7 +16,7 @@ from reconx.training.options import TrainOptions
 from reconx.training.registry import make_trainable
 from reconx.training.run import TrainingRun
 from reconx.video.backbones.small.network import SITES, SmallSizes
-from reconx.video.backbones.small.weights import SHIPPED, load_small_model
+from reconx.video.backbones.small.weights import FILE, load_small_model
 
 pytest.importorskip("accelerate")
 
@@ -46,7 +46,7 @@ def test_twenty_steps_lower_the_loss_and_the_file_is_taken(tmp_path: Path) -> No
     structure = run.train()
     assert structure is not None
     assert mean_loss(run) < 0.9 * before
-    denoiser = load_small_model(tmp_path / SHIPPED.name)
+    denoiser = load_small_model(tmp_path / FILE)
     assert denoiser.sizes == SIZES
     load_structure_model(structure).adapter.check_fit(find_sites(denoiser, SITES))
 

@@ -119,7 +119,7 @@ def test_weights_come_back_in_half_precision(weights: Path) -> None:
 
 
 def test_another_file_is_refused(tmp_path: Path, weights: Path) -> None:
-    with pytest.raises(WeightsNotFound, match=r"no weights .*none\.safetensors.*Copy the file"):
+    with pytest.raises(WeightsNotFound, match=r"no weights .*none\.safetensors.*Make them"):
         load_small_model(tmp_path / "none.safetensors")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(weights.read_bytes()[:-100])

@@ -33,7 +33,7 @@ from .inputs import (
     describe_renders,
 )
 from .network import SITES, SmallDenoiser
-from .weights import SHIPPED, load_small_model
+from .weights import load_small_model
 
 LONG_SIDE = 48
 """Pixels of the frames that the model sees; it was trained on nearly as small ones."""
@@ -44,7 +44,7 @@ TOGETHER = 6
 class SmallBackbone:
     """Fills the holes that warp leaves."""
 
-    def __init__(self, spec: BackboneSpec, weights: Path = SHIPPED) -> None:
+    def __init__(self, spec: BackboneSpec, weights: Path) -> None:
         """Read nothing yet.
 
         Args:
@@ -66,7 +66,7 @@ class SmallBackbone:
         """Blend the photos, then fill what none of them saw.
 
         Raises:
-            WeightsNotFound: If the pack's file is missing.
+            WeightsNotFound: If the file is missing.
             InputError: If it is damaged.
             BackboneMismatch: If the structure is another model's.
         """

@@ -17,8 +17,8 @@ from .network import SmallDenoiser, SmallSizes
 
 FORMAT = "reconx-small-1"
 """Names the file's layout; a later one gets another number."""
-SHIPPED = Path(__file__).parents[4] / "assets" / "small.safetensors"
-"""Beside the library in the pack's folder."""
+FILE = "small.safetensors"
+"""What a training run calls it."""
 
 
 def save_small_model(
@@ -39,7 +39,7 @@ def save_small_model(
         save_file({name: value.half().contiguous() for name, value in weights}, part, metadata)
 
 
-def load_small_model(path: Path = SHIPPED) -> SmallDenoiser:
+def load_small_model(path: Path) -> SmallDenoiser:
     """Read a file that `save_small_model` wrote, in single precision, to make frames with.
 
     Raises:
@@ -48,8 +48,8 @@ def load_small_model(path: Path = SHIPPED) -> SmallDenoiser:
     """
     if not path.is_file():
         raise WeightsNotFound(
-            f"There are no weights '{path}' of the small model. Copy the file from the pack, or "
-            "make it: 'python -m reconx train structure --config benchmarks/small.json'."
+            f"There are no weights '{path}' of the small model. Make them: 'python -m reconx train "
+            "structure --config benchmarks/small.json --output RUN'."
         )
     try:
         with safe_open(path, "pt") as file:
@@ -58,7 +58,7 @@ def load_small_model(path: Path = SHIPPED) -> SmallDenoiser:
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"'{path.name}' cannot be read ({error}): it is cut short or no safetensors file. Copy "
-            "it again from the pack."
+            "it again from where it was made."
         ) from error
     return _build(path, metadata, tensors).eval().requires_grad_(False)
 
@@ -79,5 +79,5 @@ def _build(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor
 def _misfit(path: Path, reason: str) -> InputError:
     return InputError(
         f"'{path.name}' holds no small model of this version ({reason}); expected a file of format "
-        f"'{FORMAT}'. Copy it again from the pack."
+        f"'{FORMAT}'. Choose another file."
     )
