@@ -95,6 +95,8 @@ def read_places(adapter: StructureAdapter, sites: Sequence[Site]) -> None:
     """
     for site, branch in zip(sites, adapter.branches, strict=True):
         if site.rule.geometric and adapter.sizes.rank is None:
+            assert isinstance(branch, Branch)
+            assert isinstance(branch.to_k, nn.Linear)
             keys = branch.to_k.weight.unflatten(0, (site.heads, -1))
             keys[:, :GEOMETRY] = 0
             keys[:, :GEOMETRY, -PLAIN : GEOMETRY - PLAIN] = torch.eye(GEOMETRY)
