@@ -39,9 +39,6 @@ PHOTOS: Mapping[str, Options] = {
     "no colour maps": {"adapt_colours": "none"},
     "robust masks": {"robust_after": 0.3},
     "perceptual term, no weights": {"perceptual_weight": 0.5},
-    "relocation": {"relocate": True},
-    "opacity regulariser": {"opacity_weight": 0.01},
-    "scale regulariser": {"scale_weight": 0.01},
     "no background": {"background": False},
 }
 """Options that photos alone can tell apart."""

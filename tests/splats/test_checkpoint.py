@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,8 +10,7 @@ from reconx.errors import InputError
 from reconx.progress import Preview
 from reconx.splats.fit import FitOptions, fit_gaussians
 from reconx.splats.fit.checkpoint import FitCheckpoint
-from reconx.splats.placing import place_gaussians
-from reconx.types import FitResult, Gaussians, Scene, Views
+from reconx.types import FitResult, Scene, Views
 
 OPTIONS = FitOptions(
     train_on_generated=True,
@@ -22,20 +20,7 @@ OPTIONS = FitOptions(
     adapt_colours="all",
     robust_after=0.3,
     annealing=15.0,
-    relocate=True,
 )
-
-
-@pytest.fixture(autouse=True)
-def _some_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So few steps leave no Gaussian transparent: place some that are, to be relocated."""
-
-    def place(*arguments: Any, **options: Any) -> Gaussians:
-        placed = place_gaussians(*arguments, **options)
-        placed.opacities[::5] = 0.003
-        return placed
-
-    monkeypatch.setattr("reconx.splats.fit.loop.place_gaussians", place)
 
 
 class StoppedError(Exception):

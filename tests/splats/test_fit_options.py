@@ -1,7 +1,6 @@
 """What each option of the fit does to a whole, short fit."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from reconx.ops.se3 import se3_exp
 from reconx.render.gaussians import render_gaussians
 from reconx.splats.fit import FitOptions, fit_gaussians
 from reconx.splats.perceptual.detail import gradient_distance
-from reconx.splats.placing import place_gaussians
 from reconx.types import Gaussians, Scene, Views
 
 OPTIONS = FitOptions(train_on_generated=True, steps=60, max_gaussians=2500)
@@ -163,25 +161,6 @@ def test_wrong_options_are_refused(options: dict[str, float], text: str):
         replace(OPTIONS, **options)
 
 
-def test_relocation_happens_and_does_no_harm(plane_scene: Scene, monkeypatch: pytest.MonkeyPatch):
-    def place(*arguments: Any, **options: Any) -> Gaussians:
-        placed = place_gaussians(*arguments, **options)
-        placed.opacities[::5] = 0.003  # so short a fit leaves none transparent by itself
-        return placed
-
-    monkeypatch.setattr("reconx.splats.fit.loop.place_gaussians", place)
-    options = replace(OPTIONS, train_on_generated=False, background=False)
-    plain, relocated = (
-        fit_gaussians(plane_scene, options=replace(options, relocate=relocate)).gaussians
-        for relocate in (False, True)
-    )
-    assert len(relocated) == len(plain)
-    gaps = torch.linalg.vector_norm(relocated.means - plain.means, dim=-1)
-    assert int((gaps > 0.1).sum()) > 0.1 * len(plain)
-    assert int((relocated.opacities < 0.01).sum()) < 0.1 * int((plain.opacities < 0.01).sum())
-    assert quality(relocated, plane_scene, 0) > quality(plain, plane_scene, 0) - 0.3
-
-
 def test_the_perceptual_term_brings_detail(plane_scene: Scene):
     options = replace(
         OPTIONS, train_on_generated=False, background=False, adapt_colours="none", coarse_share=0.4
@@ -196,16 +175,3 @@ def test_the_perceptual_term_brings_detail(plane_scene: Scene):
         return float(gradient_distance(drawn, plane_scene.photos.images[0]))
 
     assert steps_missed(sharp) < 0.985 * steps_missed(plain)
-
-
-def test_regularisers_fade_and_shrink(plane_scene: Scene):
-    def means(options: FitOptions) -> tuple[float, float]:
-        """Opacity and size of what is fitted; the background comes last."""
-        fit = fit_gaussians(plane_scene, options=options)
-        fitted = len(fit.gaussians) - fit.background
-        opacities, scales = fit.gaussians.opacities[:fitted], fit.gaussians.scales[:fitted]
-        return float(opacities.mean()), float(scales.mean())
-
-    opacity, scale = means(FEW)
-    assert means(replace(FEW, opacity_weight=10.0))[0] < opacity
-    assert means(replace(FEW, scale_weight=10.0))[1] < scale

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from reconx.splats.losses import depth_loss, photometric_loss, shape_penalty
+from reconx.splats.losses import depth_loss, photometric_loss
 from reconx.splats.losses.photometric import photometric_loss_in_torch
 
 
@@ -93,9 +93,3 @@ def test_depth_loss_is_relative_and_ignores_what_was_not_measured():
     depth = torch.tensor([[1.1, 5.0], [1.8, 0.3]])
     measured = torch.tensor([[1.0, 0.0], [2.0, 0.0]])
     assert float(depth_loss(depth, measured)) == pytest.approx((0.1 + 0.1) / 2, rel=1e-5)
-
-
-def test_shape_is_penalised_by_the_mean_opacity_and_growth():
-    opacities, growth = torch.tensor([0.2, 0.6]), torch.tensor([[1.0, 1.0, 1.0], [2.0, 3.0, 4.0]])
-    assert float(shape_penalty(opacities, growth, 0.5, 0.0)) == pytest.approx(0.2)
-    assert float(shape_penalty(opacities, growth, 0.0, 0.1)) == pytest.approx(0.2)

@@ -20,11 +20,10 @@ from ...types import Gaussians, Scene, Views
 from ..annealing import annealed_weight
 from ..colours import ColourAdaptation, adapted_pictures
 from ..confidence import REFERENCE_CONFIDENCE
-from ..losses import depth_loss, photometric_loss, shape_penalty
+from ..losses import depth_loss, photometric_loss
 from ..perceptual.loss import Distance, make_distance, perceptual_loss
 from ..placing import place_gaussians, view_depths
 from ..poses import PoseRefinement
-from ..relocation import choose_sources, offset_noise
 from ..robust import inlier_weights
 from ..sway import sway_around
 from ..targets import Target, captured_targets, generated_targets
@@ -32,11 +31,6 @@ from .checkpoint import FitCheckpoint
 from .options import FitOptions
 from .order import halved, in_turn
 from .parameters import GaussianParameters
-
-RELOCATIONS = 20
-"""Times in a whole fit at which Gaussians might be relocated."""
-RELOCATE_FROM, RELOCATE_UNTIL = 0.1, 0.8
-"""Shares of the steps between which they are; the last steps settle them."""
 
 
 class Fit:
@@ -117,7 +111,7 @@ class Fit:
         for _ in losses:
             next(pictures)
         for step in range(len(losses), self._options.steps):
-            losses.append(self._step(next(pictures), step, adam, seed))
+            losses.append(self._step(next(pictures), step, adam))
             schedule.step()
             if checkpoint is not None and checkpoint.due:
                 checkpoint.write(self._state(losses, adam, schedule))
@@ -150,15 +144,13 @@ class Fit:
         yield from islice(small, coarse_steps)
         yield from in_turn(self._captured, self._generated, generator)
 
-    def _step(self, target: Target, step: int, adam: torch.optim.Adam, seed: int) -> float:
+    def _step(self, target: Target, step: int, adam: torch.optim.Adam) -> float:
         """One step of gradient descent; returns the loss before it."""
         loss = self._loss(target, step / self._options.steps)
         adam.zero_grad()
         loss.backward()
         adam.step()
         self._parameters.limit_colours()
-        if self._options.relocate:
-            self._relocate(adam, step, seed)
         value = float(loss.detach())
         if value != value:
             raise InputError(
@@ -211,8 +203,7 @@ class Fit:
     def _loss(self, target: Target, progress: float) -> Float[Tensor, ""]:
         """How badly a picture is met, after this share of the steps."""
         options = self._options
-        gaussians = self._all_gaussians()
-        drawn = self._draw(gaussians, target)
+        drawn = self._draw(self._all_gaussians(), target)
         image, weights = self._as_taken(drawn, target), target.weights
         if progress >= options.robust_after:
             weights = inlier_weights(image, target.image, weights)
@@ -222,31 +213,7 @@ class Fit:
         if self._distance is not None:
             term = perceptual_loss(self._distance, image, target.image, weights)
             loss = loss + options.perceptual_weight * term
-        loss = loss * annealed_weight(target.distance, options.annealing, progress)
-        if options.opacity_weight > 0 or options.scale_weight > 0:
-            growth = self._parameters.growth()
-            opacities = gaussians.opacities[: len(growth)]
-            loss = loss + shape_penalty(
-                opacities, growth, options.opacity_weight, options.scale_weight
-            )
-        return loss
-
-    def _relocate(self, adam: torch.optim.Adam, step: int, seed: int) -> None:
-        """Shake transparent Gaussians; every so often put them beside ones that are seen."""
-        share = step / self._options.steps
-        generator = torch.Generator().manual_seed(hash((seed, step)) % 2**63)
-        opacities = self._parameters.logits.detach().sigmoid()
-        rate = adam.param_groups[0]["lr"]
-        self._parameters.shift(offset_noise(opacities, rate, generator))
-        every = max(1, self._options.steps // RELOCATIONS)
-        if step % every or not RELOCATE_FROM <= share <= RELOCATE_UNTIL:
-            return
-        moved = self._parameters.relocate(*choose_sources(opacities, generator))
-        for parameter in self._parameters.parameters():
-            # What was learned of a Gaussian's slopes elsewhere says nothing of its new place.
-            for moment in ("exp_avg", "exp_avg_sq"):
-                if moment in adam.state[parameter]:  # harmonics that there are none of have none
-                    adam.state[parameter][moment][moved] = 0
+        return loss * annealed_weight(target.distance, options.annealing, progress)
 
     def _draw(self, gaussians: Gaussians, target: Target) -> Rasterized:
         pose = self.poses.pose(target.view)[None]

@@ -77,12 +77,6 @@ class FitOptions:
     max_memory_mb: int = 0
     """Memory that the fit may take beyond its input, 1e6 bytes; kept by fewer Gaussians. 0: no
     limit."""
-    relocate: bool = False
-    """Whether Gaussians that have become transparent are put elsewhere, see `relocation`."""
-    opacity_weight: float = 0.0
-    """Weight of the mean opacity, see `shape_penalty`; 0 leaves it out."""
-    scale_weight: float = 0.0
-    """Weight of the mean growth of Gaussians, see `shape_penalty`; 0 leaves it out."""
     background: bool = True
     """Whether a layer beside the budget, behind everything, shows where no photo measured."""
 
@@ -96,7 +90,5 @@ class FitOptions:
         check_range("robust_after", self.robust_after, 0, 1)
         check_range("annealing", self.annealing, 0)
         check_range("perceptual_weight", self.perceptual_weight, 0)
-        check_range("opacity_weight", self.opacity_weight, 0)
-        check_range("scale_weight", self.scale_weight, 0)
         check_range("max_memory_mb", self.max_memory_mb, 0)
         check_choice("adapt_colours", self.adapt_colours, ADAPTED)

@@ -3,13 +3,11 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...ops.quaternion import quaternion_multiply, quaternion_to_matrix
 from ...ops.sh import SH_C0
 from ...types import Gaussians
-from ..relocation import share_among
 from .options import LearningRates
 
 
@@ -64,10 +62,6 @@ class GaussianParameters(nn.Module):
             sh=torch.cat([self.sh_constant, self.sh_rest], dim=1),
         )
 
-    def growth(self) -> Float[Tensor, "n 3"]:
-        """Standard deviations over those that the Gaussians were placed with, differentiable."""
-        return self.log_scales.exp() / torch.linalg.vector_norm(self._axes, dim=1)
-
     @torch.no_grad()
     def limit_colours(self) -> None:
         """Bring colours back between black and white.
@@ -75,34 +69,3 @@ class GaussianParameters(nn.Module):
         Beyond, a Gaussian of which photos see a sliver would light up in other views.
         """
         self.sh_constant.clamp_(-0.5 / SH_C0, 0.5 / SH_C0)
-
-    @torch.no_grad()
-    def relocate(
-        self, dead: Int[Tensor, " dead"], sources: Int[Tensor, " dead"]
-    ) -> Int[Tensor, " moved"]:
-        """Put each dead Gaussian beside its source, and share the source's looks among them.
-
-        Returns:
-            Which Gaussians changed.
-        """
-        dead, sources = dead.to(self.logits.device), sources.to(self.logits.device)
-        now = self.gaussians()
-        copies = torch.bincount(sources, minlength=len(self.logits)) + 1
-        moved = torch.cat([dead, sources.unique()])
-        origin = torch.cat([sources, sources.unique()])
-        opacities, scales = share_among(now.opacities[origin], now.scales[origin], copies[origin])
-        self._means[moved] = now.means[origin]
-        self._quats[moved] = nn.functional.normalize(now.quats[origin], dim=-1)
-        self._axes[moved] = quaternion_to_matrix(self._quats[moved]) * scales[:, None]
-        self.offsets[moved] = 0
-        self.turns[moved] = 0
-        self.log_scales[moved] = scales.log()
-        self.logits[moved] = opacities.logit()
-        self.sh_constant[moved] = self.sh_constant[origin]
-        self.sh_rest[moved] = self.sh_rest[origin]
-        return moved
-
-    @torch.no_grad()
-    def shift(self, steps: Float[Tensor, "n 3"]) -> None:
-        """Move means by steps in their own axes and standard deviations."""
-        self.offsets += steps
