@@ -235,12 +235,10 @@ def _agreement_in_holes(
     far, shift = plane_maps(camera, gallery.cameras[near])
     others = gallery.planes[near]
     best = torch.zeros_like(picture[0])
-    tried = gallery.inverse_depths
-    shown = torch.stack([places_on_plane(far, shift, inverse)[1] for inverse in tried])
-    unseen = shown.float().mean(0) < 0.5
+    places = [places_on_plane(far, shift, inverse) for inverse in gallery.inverse_depths]
+    unseen = torch.stack([shown for _, shown in places]).float().mean(0) < 0.5
     worth = trust[near, None, None]
-    for inverse in tried:
-        pixels, shown = places_on_plane(far, shift, inverse)
+    for pixels, shown in places:
         planes = look_up(others, pixels)
         seen = (shown & (planes[:, 3] > 0.99))[:, None].float()
         found = mean_error(picture.expand(len(near), -1, -1, -1), planes[:, :3], seen)
