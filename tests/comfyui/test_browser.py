@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from reconx.export.ply import read_gaussians_ply
+from reconx.export.splat_files import SPLAT_FORMATS, write_splats
 from reconx.ops.metrics import psnr
 from reconx.photos.decoding import decode_photo
 from reconx.render.gaussians import render_gaussians
@@ -67,11 +69,32 @@ SET_WIDGETS = """changes => {
       node.widgets.find(widget => widget.name === name).value = value;
   }
 }"""
-FIND_VIEWER = """type => {
-  const {pos: [x, y], size: [width, height]} = app.graph.nodes.find(node => node.type === type);
+FIND_VIEWER = """name => {
+  const {pos: [x, y], size: [width, height]} =
+    app.graph.nodes.find(node => node.type === name || node.title === name);
   const centre = app.canvas.convertOffsetToCanvas([x + width / 2, y + height / 2]);
   const layers = document.elementsFromPoint(...centre);
   return layers.find(layer => layer.tagName === "CANVAS" && layer.id !== "graph-canvas");
+}"""
+# Side by side and alone on the page, one node per file of the input folder. Their numbers are new,
+# since the page would show them what nodes of the same number have put out.
+ADD_VIEWERS = """files => {
+  app.graph.clear();
+  app.canvas.ds.reset();
+  files.forEach((file, index) => {
+    const node = LiteGraph.createNode("Load3D");
+    node.id = 1000 + index;
+    node.title = file;
+    node.pos = [100 + 580 * index, 100];
+    node.size = [540, 700];
+    app.graph.add(node);
+  });
+}"""
+CHOOSE_FILE = """file => {
+  const node = app.graph.nodes.find(node => node.title === file);
+  const widget = node.widgets.find(widget => widget.name === "model_file");
+  widget.value = file;
+  widget.callback(file);
 }"""
 # From the camera that the graph gave the viewer to the one that the user has posed in it.
 ADD_POSED_PATH = """() => {
@@ -144,13 +167,13 @@ class Canvas:
         assert row["status"]["status_str"] == "success", row["status"]["messages"]
         return Ran(row["prompt"][2], row["outputs"])
 
-    def viewer(self) -> Any:
-        """The splat viewer's picture on the page."""
-        return self.page.evaluate_handle(FIND_VIEWER, VIEWER).as_element()
+    def viewer(self, name: str = VIEWER) -> Any:
+        """A viewer's picture on the page, by its node's type or title."""
+        return self.page.evaluate_handle(FIND_VIEWER, name).as_element()
 
-    def viewer_picture(self) -> Image.Image:
-        """What the splat viewer shows within its frame."""
-        url = self.viewer().evaluate("canvas => canvas.toDataURL()")
+    def viewer_picture(self, name: str = VIEWER) -> Image.Image:
+        """What a viewer shows within its frame."""
+        url = self.viewer(name).evaluate("canvas => canvas.toDataURL()")
         picture = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB")
         return cut_centre(picture, min(picture.height, picture.width / ASPECT))
 
@@ -235,6 +258,36 @@ def test_a_camera_posed_with_the_mouse_arrives_in_the_world(
     # A camera that is off by 1 % of its distance, to any side, shows another picture.
     aside = [psnr_from(side * axis) for axis in torch.eye(3) for side in (-0.01, 0.01)]
     assert psnr_from(torch.zeros(3)) > 40 > max(aside)
+
+
+def test_every_format_of_a_splat_looks_the_same(
+    host: Host, canvas: Canvas, shown: Ran, inputs: Path
+) -> None:
+    (splat,) = host.files(shown.outputs[shown.only("SaveGaussianSplat")])
+    write_splats(inputs / "3d" / "room", read_gaussians_ply(splat), tuple(SPLAT_FORMATS))
+    files = [f"3d/room.{name}" for name in SPLAT_FORMATS]
+    canvas.page.evaluate(ADD_VIEWERS, files)
+    canvas.page.wait_for_function(f"() => {files}.every(name => ({FIND_VIEWER})(name))")
+
+    def shows(file: str) -> bool:
+        # Before a file is there, its viewer shows a grey grid.
+        return saturation(canvas.viewer_picture(file)) > 0.05
+
+    for file, _ in product(files, range(6)):
+        if not shows(file):
+            # A viewer that is still being made may overlook it.
+            canvas.page.evaluate(CHOOSE_FILE, file)
+            wait_until(lambda file=file: shows(file), 20)
+    assert [file for file in files if not shows(file)] == []
+    exact, *rounded = (canvas.viewer_picture(file) for file in files)
+    for picture in rounded:
+        assert likeness(picture, exact) > 0.99
+        assert likeness(picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM), exact) < 0.9
+
+
+def saturation(picture: Image.Image) -> float:
+    """How colourful a picture is in the mean: 0 grey, 1 pure colours."""
+    return float(np.asarray(picture.convert("HSV"))[..., 1].mean() / 255)
 
 
 def world_camera(
