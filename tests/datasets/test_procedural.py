@@ -61,6 +61,15 @@ def test_occlusion_is_real() -> None:
     assert sum(shares) / len(shares) > 0.08
 
 
+def test_rays_along_walls_and_boxes_end_somewhere() -> None:
+    """Where a direction has a 0, planes along it are never met."""
+    world = DATA.world("0")
+    rays = torch.cat([torch.eye(3), -torch.eye(3), world.box_rotations[0].mT])
+    ends = cast_rays(world, world.cameras.centers[0], rays)
+    assert all(bool(part.isfinite().all()) for part in ends)
+    assert (ends.along > 0).all()
+
+
 def test_a_surface_keeps_its_colour() -> None:
     photos = DATA.read("1", (10, 14))
     cameras, depth = cameras_of(photos), DATA.read_depth("1", (10, 14))

@@ -14,6 +14,8 @@ SAMPLES = 2
 """Rays per pixel along each side, for colour; depth is that of the pixel's centre alone."""
 NEAR = 0.05
 """Metres; the camera keeps farther from everything."""
+TINY = 1e-12
+"""In place of 0 in a direction, so that planes it runs along are far away and not at 0 / 0."""
 
 
 class Hits(NamedTuple):
@@ -53,8 +55,9 @@ def render_world(
 def cast_rays(world: World, origin: Float[Tensor, "3"], rays: Float[Tensor, "ray 3"]) -> Hits:
     """The first surface on each ray from a place within the room."""
     boxes, balls = len(world.box_centres), len(world.ball_centres)
+    rays = _nowhere_zero(rays)
     starts = (origin - world.box_centres)[:, None] @ world.box_rotations  # (box 1 3)
-    steps = rays @ world.box_rotations  # (box ray 3)
+    steps = _nowhere_zero(rays @ world.box_rotations)  # (box ray 3)
     to_box, box_axis = _enter_boxes(starts, steps, world.box_halves[:, None])
     to_ball = _enter_balls(origin - world.ball_centres, rays, world.ball_radii)
     to_wall, wall_axis = (
@@ -66,6 +69,10 @@ def cast_rays(world: World, origin: Float[Tensor, "3"], rays: Float[Tensor, "ray
     normal = -torch.sign(rays) * functional.one_hot(wall_axis, 3)
     hits = Hits(along, torch.where(surface == boxes + balls, wall, surface), place, normal)
     return _on_objects(world, hits, starts, steps, box_axis)
+
+
+def _nowhere_zero(directions: Float[Tensor, "*ray 3"]) -> Float[Tensor, "*ray 3"]:
+    return directions.masked_fill(directions == 0, TINY)
 
 
 def _enter_boxes(
