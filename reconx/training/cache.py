@@ -91,7 +91,7 @@ class ClipCache:
     def fill(self, device: torch.device, worker: Worker, progress: Progress) -> None:
         """Make what is missing; this worker's part of it.
 
-        A clip of which the estimator makes nothing is left out, and told.
+        A clip of which the estimator makes nothing, or that is not finite, is left out, and told.
 
         Raises:
             InputError: If data or files cannot be used.
@@ -197,6 +197,9 @@ class ClipCache:
         self._share(encoded)
         tensors = {"latents": encoded.latents, **encoded.conditions}
         tensors |= {f"cloud.{name}": getattr(cloud, name) for name in _CLOUD}
+        for name, value in tensors.items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise AlignmentFailed(f"Of {clip.name} the '{name}' are not finite everywhere.")
         return {name: value.detach().cpu() for name, value in tensors.items()}
 
     def _share(self, encoded: EncodedClip) -> None:

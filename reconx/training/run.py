@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -92,7 +93,7 @@ class TrainingRun:
             The exported file; None if steps are left.
 
         Raises:
-            InputError: If a file is damaged.
+            InputError: If a file is damaged, or the loss is not finite.
             BackboneMismatch: If the denoiser runs past the structure.
         """
         with self.bench() as bench:
@@ -188,7 +189,11 @@ class _Workbench:
         return self.average.inside(self._parameters)
 
     def advance(self) -> float:
-        """One step of the optimiser; returns its loss, over all processes."""
+        """One step of the optimiser; returns its loss, over all processes.
+
+        Raises:
+            InputError: If the loss is not finite, before the weights are spoilt by it.
+        """
         began, learn = time.perf_counter(), self._options.learn
         self._set_rates()
         losses = []
@@ -200,15 +205,26 @@ class _Workbench:
                 loss = self.loss_of(positions)
                 self._accelerator.backward(loss / len(self._places))
             losses.append(loss.detach())
+        loss = float(self._accelerator.reduce(torch.stack(losses).mean(), "mean"))
+        self._check_loss(loss)
         norm = self._accelerator.clip_grad_norm_(self._parameters.values(), learn.clip_norm)
         self._optimiser.step()
         self._optimiser.zero_grad()
         self.step, self._unsaved = self.step + 1, True
         self.average.update(self._parameters, self.step)
-        mean = self._accelerator.reduce(torch.stack(losses).mean(), "mean")
-        loss = float(mean)
         self._tell(loss, norm, time.perf_counter() - began)
         return loss
+
+    def _check_loss(self, loss: float) -> None:
+        # With half precision the gradient scaler leaves such steps out, and tries smaller scales.
+        if math.isfinite(loss) or getattr(self._accelerator, "scaler", None) is not None:
+            return
+        learn = self._options.learn
+        raise InputError(
+            f"The loss of step {self.step + 1} is {loss}; expected a finite number. Begin in "
+            f"another folder with a lower learn.rate or learn.backbone_rate (now {learn.rate} and "
+            f"{learn.backbone_rate}), or with learn.precision fp32 (now {learn.precision})."
+        )
 
     def loss_of(self, positions: range) -> Tensor:
         """Loss of some positions of the next step's batch."""

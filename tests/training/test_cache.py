@@ -12,6 +12,7 @@ from toy_trainable import ToyTrainable, toy_options
 
 from reconx.errors import AlignmentFailed, InputError
 from reconx.progress import SilentProgress
+from reconx.training.base import EncodedClip, TrainingClip
 from reconx.training.cache import ClipCache, Worker
 from reconx.training.cutting import ClipCutter
 from reconx.training.options import DataOptions, TrainOptions
@@ -166,6 +167,24 @@ def test_clips_without_a_cloud_are_left_out_and_told(
     assert len(cache) == 2
     assert "Clip 1 is left out. Clip 1 has no texture." in caplog.text
     assert cache.read([0]).latents.shape == (1, 3, 4, 16, 16)
+
+
+def test_a_clip_that_is_not_finite_is_left_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = ToyTrainable.encode_clip
+
+    def overflows(self: ToyTrainable, clip: TrainingClip, device: torch.device) -> EncodedClip:
+        encoded = plain(self, clip, device)
+        if "scene '2'" in clip.name:
+            encoded.latents[0, 1, 2, 3] = torch.inf
+        return encoded
+
+    monkeypatch.setattr(ToyTrainable, "encode_clip", overflows)
+    with caplog.at_level(logging.WARNING, "reconx"):
+        cache = filled(tmp_path)
+    assert len(cache) == 4
+    assert "the 'latents' are not finite everywhere" in caplog.text
 
 
 def test_a_cache_without_any_clip_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,6 +180,23 @@ def test_what_cannot_be_trained_is_said_at_once(start: Start, tmp_path: Path) ->
         start("c", toy_options(learn={"dropped": 1.0})).train()
 
 
+def test_a_loss_that_is_no_number_ends_the_run(start: Start, tmp_path: Path) -> None:
+    options = toy_options()
+    start("run", options).train(stop_after=5)
+    run = start("run", options, Diverging())
+    with pytest.raises(InputError, match="loss of step 6 is nan.*learn.rate .*now 0.003 and"):
+        run.train()
+    # What was learned before is still there.
+    assert start("run", options).train() is not None
+
+
+class Diverging(ToyTrainable):
+    """Predicts no numbers."""
+
+    def denoise(self, *args: Any) -> torch.Tensor:
+        return super().denoise(*args) * torch.nan
+
+
 def test_a_damaged_checkpoint_is_named(start: Start, tmp_path: Path) -> None:
     options = toy_options()
     start("run", options).train(stop_after=1)
