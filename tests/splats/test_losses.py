@@ -1,7 +1,10 @@
+import logging
+import sys
+
 import pytest
 import torch
 
-from reconx.splats.losses import depth_loss, photometric_loss
+from reconx.splats.losses import depth_loss, photometric, photometric_loss, prepare_loss
 from reconx.splats.losses.photometric import photometric_loss_in_torch
 
 
@@ -93,3 +96,13 @@ def test_depth_loss_is_relative_and_ignores_what_was_not_measured():
     depth = torch.tensor([[1.1, 5.0], [1.8, 0.3]])
     measured = torch.tensor([[1.0, 0.0], [2.0, 0.0]])
     assert float(depth_loss(depth, measured)) == pytest.approx((0.1 + 0.1) / 2, rel=1e-5)
+
+
+def test_without_numba_torch_compares_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(photometric, "_has_numba", lambda: False)
+    monkeypatch.setitem(sys.modules, "reconx.splats.losses.numba_photometric", None)
+    with caplog.at_level(logging.INFO, "reconx"):
+        prepare_loss()
+    assert "numba is absent" in caplog.text

@@ -1,6 +1,7 @@
 """How far a picture is from the one it should be, where that one is trusted."""
 
 import importlib.util
+import logging
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,8 @@ from torch import Tensor
 from ...ops.image import luminance
 from ...ops.metrics import ssim_map
 from ...progress import Progress, SilentProgress, run_interruptibly
+
+logger = logging.getLogger("reconx")
 
 SSIM_SHARE = 0.2
 """Share of structural similarity in the photometric loss (3D Gaussian Splatting, eq. 7)."""
@@ -30,7 +33,7 @@ def photometric_loss(
     kernel.
     """
     on_cpu = image.device.type == "cpu" and image.dtype == torch.float32
-    if on_cpu and importlib.util.find_spec("numba") is not None:
+    if on_cpu and _has_numba():
         from .numba_photometric import compare_pictures
 
         return compare_pictures(image, target, weights, SSIM_SHARE)
@@ -40,10 +43,14 @@ def photometric_loss(
 def prepare_loss(device: torch.device | str = "cpu", progress: Progress | None = None) -> None:
     """Compile the loss where it must be, once per machine; a face that stops it is obeyed at once.
 
+    On a CPU without numba, torch computes it, which is logged.
+
     Args:
         device: Where pictures will be compared.
         progress: Told about it; may raise to stop.
     """
+    if torch.device(device).type == "cpu" and not _has_numba():
+        logger.info("numba is absent, so torch compares pictures, five times slower.")
 
     def work(progress: Progress) -> None:
         task = progress.start("Preparing the loss, once per machine", 1)
@@ -52,6 +59,10 @@ def prepare_loss(device: torch.device | str = "cpu", progress: Progress | None =
         task.update(1)
 
     run_interruptibly(work, progress or SilentProgress())
+
+
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
 
 
 def photometric_loss_in_torch(
