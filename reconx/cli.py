@@ -16,6 +16,8 @@ from .errors import InputError, ReconXError
 from .progress import TerminalProgress
 
 if TYPE_CHECKING:
+    from .photos.loading import PhotoOptions
+    from .pipeline import ReconstructOptions
     from .splats.fit import FitOptions
     from .video.model_options import ModelOptions
 
@@ -54,21 +56,6 @@ def _make_parser() -> argparse.ArgumentParser:
     reconstruct.set_defaults(run=_reconstruct)
     reconstruct.add_argument("photos", nargs="*", metavar="PHOTO", help="files or folders")
     reconstruct.add_argument("--output", required=True, type=Path, help="folder for the result")
-    reconstruct.add_argument("--path", default="interpolate", help="kind of camera path")
-    reconstruct.add_argument(
-        "--amplitude",
-        type=float,
-        help="how far dolly, truck, spiral and the like go, in distances to what photo 0 shows",
-    )
-    reconstruct.add_argument("--frames", type=int, help="frames of the path")
-    reconstruct.add_argument("--backbone", default="warp", help="video backbone")
-    reconstruct.add_argument(
-        "--model", type=Path, help="folder of the backbone's weights, in the diffusers layout"
-    )
-    reconstruct.add_argument(
-        "--offload", default="model", help="what of the model leaves the GPU: none, model, group"
-    )
-    reconstruct.add_argument("--prompt", help="what the frames show, for the model")
     reconstruct.add_argument(
         "--focal-px", type=float, help="focal length in pixels of the original photos"
     )
@@ -81,6 +68,7 @@ def _make_parser() -> argparse.ArgumentParser:
     reconstruct.add_argument(
         "--format", default="ply", help="of the splats: ply, spz, splat, or several with commas"
     )
+    _add_frames(reconstruct)
     _add_fit(reconstruct)
     _add_common(reconstruct)
 
@@ -91,6 +79,8 @@ def _make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("scene", type=Path, help="folder with transforms.json and splits.json")
     evaluate.add_argument("--split", required=True, help="name of a split")
     evaluate.add_argument("--output", required=True, type=Path, help="folder for the result")
+    _add_frames(evaluate)
+    _add_fit(evaluate)
     _add_common(evaluate)
 
     dataset = commands.add_parser(
@@ -109,6 +99,8 @@ def _make_parser() -> argparse.ArgumentParser:
     dataset.add_argument(
         "--shard", help="which part of the scenes: 1/4 to 4/4; else from RANK and WORLD_SIZE"
     )
+    _add_frames(dataset)
+    _add_fit(dataset)
     _add_common(dataset, overwrites=False)
 
     train = commands.add_parser("train", help="train what has no weights yet; goes on anew")
@@ -143,6 +135,24 @@ def _make_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--device", default="cpu", help="torch device: cpu, cuda, mps")
     doctor.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
+
+
+def _add_frames(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--path", default="interpolate", help="kind of camera path")
+    parser.add_argument(
+        "--amplitude",
+        type=float,
+        help="how far dolly, truck, spiral and the like go, in distances to what photo 0 shows",
+    )
+    parser.add_argument("--frames", type=int, help="frames of the path")
+    parser.add_argument("--backbone", default="warp", help="video backbone")
+    parser.add_argument(
+        "--model", type=Path, help="folder of the backbone's weights, in the diffusers layout"
+    )
+    parser.add_argument(
+        "--offload", default="model", help="what of the model leaves the GPU: none, model, group"
+    )
+    parser.add_argument("--prompt", help="what the frames show, for the model")
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
@@ -190,29 +200,13 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
     # Imported here, so that --help and wrong arguments answer at once.
     from .export.splat_files import parse_formats
     from .photos.loading import PhotoOptions
-    from .pipeline import ReconstructOptions, reconstruct
+    from .pipeline import reconstruct
     from .results import CHECKPOINT, prepare_output, save_reconstruction
-    from .trajectory.options import MoveOptions
 
-    options = ReconstructOptions.of_quality(
-        parsed.quality,
-        size=parsed.size,
-        frames=parsed.frames,
-        steps=parsed.steps,
-        estimator=parsed.estimator,
-        checkpoint=parsed.checkpoint,
-        path=parsed.path,
-        move=None if parsed.amplitude is None else MoveOptions(amplitude=parsed.amplitude),
-        backbone=parsed.backbone,
-        model=_model_options(parsed),
-        confidence=parsed.confidence,
-        photos=PhotoOptions(
-            focal_px=parsed.focal_px, fov_degrees=parsed.fov_degrees, masks=parsed.masks
-        ),
-        fit=_fit_options(parsed),
-        device=parsed.device,
-        seed=parsed.seed,
+    photos = PhotoOptions(
+        focal_px=parsed.focal_px, fov_degrees=parsed.fov_degrees, masks=parsed.masks
     )
+    options = _reconstruct_options(parsed, photos=photos)
     formats = parse_formats(parsed.format)
     prepare_output(parsed.output, overwrite=parsed.overwrite)
     progress, checkpoint = TerminalProgress(), parsed.output / CHECKPOINT
@@ -236,6 +230,32 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
     checkpoint.unlink(missing_ok=True)
     sys.stdout.write(f"Look at {parsed.output / 'overview.png'} first.\n")
     return 0
+
+
+def _reconstruct_options(
+    parsed: argparse.Namespace, *, size: int | None = None, photos: "PhotoOptions | None" = None
+) -> "ReconstructOptions":
+    """Options of the reconstruction, with a size to take where none is asked for."""
+    from .pipeline import ReconstructOptions
+    from .trajectory.options import MoveOptions
+
+    return ReconstructOptions.of_quality(
+        parsed.quality,
+        size=size if parsed.size is None else parsed.size,
+        frames=parsed.frames,
+        steps=parsed.steps,
+        estimator=parsed.estimator,
+        checkpoint=parsed.checkpoint,
+        path=parsed.path,
+        move=None if parsed.amplitude is None else MoveOptions(amplitude=parsed.amplitude),
+        backbone=parsed.backbone,
+        model=_model_options(parsed),
+        confidence=parsed.confidence,
+        photos=photos,
+        fit=_fit_options(parsed),
+        device=parsed.device,
+        seed=parsed.seed,
+    )
 
 
 def _fit_options(parsed: argparse.Namespace) -> "FitOptions":
@@ -263,18 +283,9 @@ def _model_options(parsed: argparse.Namespace) -> "ModelOptions | None":
 def _evaluate(parsed: argparse.Namespace) -> int:
     from .evaluation.protocol import evaluate_split
     from .evaluation.report import save_evaluation
-    from .pipeline import ReconstructOptions
     from .results import prepare_output
 
-    options = ReconstructOptions.of_quality(
-        parsed.quality,
-        size=parsed.size,
-        steps=parsed.steps,
-        estimator=parsed.estimator,
-        checkpoint=parsed.checkpoint,
-        device=parsed.device,
-        seed=parsed.seed,
-    )
+    options = _reconstruct_options(parsed)
     prepare_output(parsed.output, overwrite=parsed.overwrite)
     evaluation = evaluate_split(
         parsed.scene, parsed.split, options=options, progress=TerminalProgress()
@@ -289,7 +300,6 @@ def _evaluate_dataset(parsed: argparse.Namespace) -> int:
     from .evaluation.datasets.registry import DATASETS
     from .evaluation.datasets.run import DatasetOptions, evaluate_dataset
     from .evaluation.datasets.shards import find_shard
-    from .pipeline import ReconstructOptions
 
     check_choice("Dataset", parsed.dataset, tuple(DATASETS))
     options = DatasetOptions(
@@ -297,15 +307,7 @@ def _evaluate_dataset(parsed: argparse.Namespace) -> int:
         root=parsed.root,
         index=parsed.index,
         cameras=parsed.cameras,
-        reconstruct=ReconstructOptions.of_quality(
-            parsed.quality,
-            size=DATASETS[parsed.dataset].size if parsed.size is None else parsed.size,
-            steps=parsed.steps,
-            estimator=parsed.estimator,
-            checkpoint=parsed.checkpoint,
-            device=parsed.device,
-            seed=parsed.seed,
-        ),
+        reconstruct=_reconstruct_options(parsed, size=DATASETS[parsed.dataset].size),
     )
     shard = find_shard(parsed.shard, os.environ)
     sys.stdout.write(evaluate_dataset(options, parsed.output, shard, TerminalProgress()))

@@ -12,6 +12,8 @@ from PIL import Image
 from reconx import pipeline
 from reconx.cli import main
 from reconx.errors import InputError
+from reconx.evaluation import protocol
+from reconx.evaluation.datasets import run
 from reconx.ops.projection import pixel_centres, sample_image
 from reconx.ops.se3 import so3_exp
 from reconx.pipeline import ReconstructOptions
@@ -79,19 +81,39 @@ def test_parts_and_checkpoints_that_do_not_go_together(
         assert_refused(capsys, tmp_path / "out", [*photos, *arguments], words)
 
 
-def test_how_frames_train_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", ["reconstruct", "evaluate", "evaluate-dataset"])
+def test_what_makes_frames_and_how_they_train_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     asked: list[ReconstructOptions] = []
 
-    def keep(photos: Sequence[str], *, options: ReconstructOptions, **_: object) -> None:
+    def keep(*_: object, options: ReconstructOptions, **__: object) -> None:
         asked.append(options)
         raise InputError("That is all.")
 
     monkeypatch.setattr(pipeline, "reconstruct", keep)
-    command = ["reconstruct", str(LEFT), "--output", str(tmp_path / "out")]
-    for flags in ([], ["--train-on-generated", "--confidence", "pairwise"]):
-        assert main([*command, *flags]) == 2
-    found = [(options.fit.train_on_generated, options.confidence) for options in asked]
-    assert found == [(False, "agreement"), (True, "pairwise")]
+    monkeypatch.setattr(protocol, "evaluate_split", keep)
+    monkeypatch.setattr(
+        run, "evaluate_dataset", lambda options, *_: keep(options=options.reconstruct)
+    )
+    index = tmp_path / "index.json"
+    index.write_text("{}", encoding="utf-8")
+    arguments = {
+        "reconstruct": [LEFT],
+        "evaluate": [ROOM.parent, "--split", "two"],
+        "evaluate-dataset": ["re10k", tmp_path, "--index", index],
+    }[command]
+    base = [command, *map(str, arguments), "--output", str(tmp_path / "out")]
+    frames = ["--backbone", "wan-vace", "--model", str(tmp_path), "--frames", "9"]
+    for flags in ([], [*frames, "--train-on-generated", "--confidence", "pairwise"]):
+        assert main([*base, *flags]) == 2
+    plain, chosen = asked
+    assert (plain.backbone, plain.model, plain.confidence) == ("warp", None, "agreement")
+    assert not plain.fit.train_on_generated
+    assert chosen.model is not None
+    assert (chosen.backbone, chosen.model.folder) == ("wan-vace", tmp_path)
+    assert (chosen.path.frames, chosen.confidence) == (9, "pairwise")
+    assert chosen.fit.train_on_generated
 
 
 def test_the_same_photo_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
