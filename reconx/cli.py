@@ -79,6 +79,7 @@ def _make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("scene", type=Path, help="folder with transforms.json and splits.json")
     evaluate.add_argument("--split", required=True, help="name of a split")
     evaluate.add_argument("--output", required=True, type=Path, help="folder for the result")
+    _add_score(evaluate)
     _add_frames(evaluate)
     _add_fit(evaluate)
     _add_common(evaluate)
@@ -99,6 +100,7 @@ def _make_parser() -> argparse.ArgumentParser:
     dataset.add_argument(
         "--shard", help="which part of the scenes: 1/4 to 4/4; else from RANK and WORLD_SIZE"
     )
+    _add_score(dataset)
     _add_frames(dataset)
     _add_fit(dataset)
     _add_common(dataset, overwrites=False)
@@ -135,6 +137,12 @@ def _make_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--device", default="cpu", help="torch device: cpu, cuda, mps")
     doctor.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--score-lpips", type=Path, help="file or folder of LPIPS weights; adds that score"
+    )
 
 
 def _add_frames(parser: argparse.ArgumentParser) -> None:
@@ -288,7 +296,11 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     options = _reconstruct_options(parsed)
     prepare_output(parsed.output, overwrite=parsed.overwrite)
     evaluation = evaluate_split(
-        parsed.scene, parsed.split, options=options, progress=TerminalProgress()
+        parsed.scene,
+        parsed.split,
+        options=options,
+        lpips=parsed.score_lpips,
+        progress=TerminalProgress(),
     )
     save_evaluation(evaluation, parsed.output)
     sys.stdout.write(evaluation.summary() + f"\nPictures: {parsed.output / 'evaluation.png'}\n")
@@ -307,6 +319,7 @@ def _evaluate_dataset(parsed: argparse.Namespace) -> int:
         root=parsed.root,
         index=parsed.index,
         cameras=parsed.cameras,
+        lpips=parsed.score_lpips,
         reconstruct=_reconstruct_options(parsed, size=DATASETS[parsed.dataset].size),
     )
     shard = find_shard(parsed.shard, os.environ)

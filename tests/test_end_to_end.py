@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lpips_files import heads, trunk
 from PIL import Image
 
 from reconx.cli import main
@@ -133,7 +134,9 @@ def test_a_photo_of_elsewhere_is_left_out(
 
 def test_unseen_views_of_the_room(tmp_path: Path) -> None:
     options = ReconstructOptions.of_quality("draft", size=224, frames=5, steps=120)
-    evaluation = evaluate_split(ROOM, "two", options=options)
+    weights = tmp_path / "lpips.pth"
+    torch.save(trunk() | heads(), weights)
+    evaluation = evaluate_split(ROOM, "two", options=options, lpips=weights)
     save_evaluation(evaluation, tmp_path)
     assert not evaluation.unregistered
     assert evaluation.cameras.rotation_degrees < 0.5
@@ -148,6 +151,8 @@ def test_unseen_views_of_the_room(tmp_path: Path) -> None:
     assert document["rows"][product.name]["mean"]["psnr"] == pytest.approx(
         product.mean("psnr"), abs=1e-3
     )
+    lpips = {name: row["mean"]["lpips"] for name, row in document["rows"].items()}
+    assert 0 < lpips[product.name] < lpips["nearest"]
     assert (tmp_path / "evaluation.png").stat().st_size > 10_000
 
 

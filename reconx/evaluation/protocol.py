@@ -21,14 +21,20 @@ from ..pipeline import Reconstruction, ReconstructOptions, reconstruct
 from ..progress import Progress, SilentProgress
 from ..splats.background import place_background
 from ..splats.fit import fit_gaussians
+from ..splats.perceptual.weights import load_lpips
 from ..splats.placing import place_gaussians
 from ..types import Cameras, FitResult, Gaussians, Sim3
 from .scores import CameraErrors, DepthErrors, Evaluation, Row
-from .targets import Target, score_gaussians, score_nearest, score_points
+from .targets import Target, score_gaussians, score_nearest, score_points, with_lpips
 
 
 def evaluate_split(
-    folder: Path, split: str, *, options: ReconstructOptions, progress: Progress | None = None
+    folder: Path,
+    split: str,
+    *,
+    options: ReconstructOptions,
+    lpips: Path | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Reconstruct one split of a posed photo folder and score it.
 
@@ -36,13 +42,16 @@ def evaluate_split(
         folder: Holds `transforms.json` (pinhole, nerfstudio conventions) and `splits.json`.
         split: A name in `splits.json`.
         options: Of the reconstruction; what is measured is its default road.
+        lpips: File or folder of the weights that measure LPIPS; see `load_lpips`.
         progress: Who is told.
 
     Raises:
         InputError: If the folder, the split or a photo in it cannot be read.
+        WeightsNotFound: If there are no such weights.
         AlignmentFailed: If the context photos do not form one scene.
     """
     progress = progress or SilentProgress()
+    network = None if lpips is None else load_lpips(lpips)
     splits = read_splits(folder)
     check_choice("Split", split, tuple(splits))
     posed = read_transforms(folder)
@@ -68,7 +77,9 @@ def evaluate_split(
         unregistered=tuple(name for name in context if name not in names),
         cameras=_camera_errors(result, posed),
         depth=_depth_errors(result, posed, scene_from_truth),
-        rows=_score_rows(result, held_out, progress),
+        rows=tuple(
+            with_lpips(row, held_out, network) for row in _score_rows(result, held_out, progress)
+        ),
         targets=tuple(target.photo for target in held_out),
         usage=result.usage,
     )

@@ -14,9 +14,9 @@ from ..export.atomic import write_text
 from ..export.pictures import write_picture
 from ..export.sheet import Section, Tile, draw_sheet
 from ..pipeline import versions
-from .scores import Evaluation
+from .scores import Evaluation, Row
 
-_SCORES = ("psnr", "ssim", "covered", "psnr_covered", "psnr_unrefined")
+_SCORES = ("psnr", "ssim", "covered", "psnr_covered", "psnr_unrefined", "lpips")
 
 
 def save_evaluation(evaluation: Evaluation, folder: Path) -> None:
@@ -38,9 +38,9 @@ def _as_document(evaluation: Evaluation) -> dict[str, object]:
         "rows": {
             row.name: {
                 "meaning": row.meaning,
-                "mean": {score: round(row.mean(score), 4) for score in _SCORES},
+                "mean": {name: round(row.mean(name), 4) for name in _told(row)},
                 "targets": {
-                    target.photo: {score: round(getattr(target, score), 4) for score in _SCORES}
+                    target.photo: {name: round(getattr(target, name), 4) for name in _told(row)}
                     for target in row.scores
                 },
             }
@@ -52,6 +52,11 @@ def _as_document(evaluation: Evaluation) -> dict[str, object]:
         "date": datetime.date.today().isoformat(),
         "versions": versions(),
     }
+
+
+def _told(row: Row) -> list[str]:
+    """Scores that the row has."""
+    return [name for name in _SCORES if all(getattr(it, name) is not None for it in row.scores)]
 
 
 def _draw(evaluation: Evaluation) -> Float[Tensor, "height width 3"]:

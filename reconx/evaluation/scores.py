@@ -29,6 +29,8 @@ class TargetScore:
     """dB with the camera as the alignment gave it."""
     picture: Float[Tensor, "height width 3"]
     """What was shown."""
+    lpips: float | None = None
+    """Distance of the whole picture, where a network was given to measure it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +45,10 @@ class Row:
     """One per target."""
 
     def mean(self, score: str) -> float:
-        """Mean of a score over the targets; NaN without targets."""
-        values = [getattr(target, score) for target in self.scores]
+        """Mean of a score over the targets; NaN without targets, or without that score."""
+        values = [
+            value for value in (getattr(it, score) for it in self.scores) if value is not None
+        ]
         return fmean(values) if values else math.nan
 
 
@@ -113,6 +117,7 @@ class Evaluation:
             f"{row.name:>10}: {row.mean('psnr'):5.2f} dB, SSIM {row.mean('ssim'):.3f}, covered "
             f"{100 * row.mean('covered'):3.0f} % ({row.mean('psnr_covered'):5.2f} dB), unrefined "
             f"{row.mean('psnr_unrefined'):5.2f} dB"
+            + ("" if math.isnan(row.mean("lpips")) else f", LPIPS {row.mean('lpips'):.3f}")
             for row in self.rows
         ]
         seconds = sum(stage.seconds for stage in self.usage.values())

@@ -1,7 +1,7 @@
 """Held-out photos, and how well each way to show a scene meets them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,6 +12,7 @@ from ..pipeline import Reconstruction
 from ..render.gaussians import render_gaussians
 from ..render.points import render_scene
 from ..render.rasterizers.base import Rasterized
+from ..splats.perceptual.lpips import Lpips
 from ..types import Cameras, Gaussians
 from .refine import COVERED, refine_camera
 from .scores import Row, TargetScore
@@ -104,6 +105,21 @@ def score_nearest(result: Reconstruction, targets: Sequence[Target]) -> Row:
 
     scores = [_score(target, show, target.camera) for target in targets]
     return Row(name="nearest", meaning="the nearest context photo", scores=tuple(scores))
+
+
+def with_lpips(row: Row, targets: Sequence[Target], network: Lpips | None) -> Row:
+    """The row with the distance of each picture from its photo; as it is without a network.
+
+    What the photo does not tell is taken from the picture, so that it costs nothing.
+    """
+    if network is None:
+        return row
+    scores = []
+    with torch.no_grad():
+        for score, target in zip(row.scores, targets, strict=True):
+            photo = torch.where(target.valid[..., None], target.photo, score.picture)
+            scores.append(replace(score, lpips=float(network(score.picture, photo))))
+    return replace(row, scores=tuple(scores))
 
 
 def _score(

@@ -30,11 +30,13 @@ class SceneRow:
     ssim: float | None
     """Mean over the targets."""
     targets: Mapping[str, Mapping[str, float]]
-    """PSNR and SSIM of each."""
+    """Scores of each."""
     seconds: float
     """What it took."""
     error: str | None
     """Why there is no reconstruction."""
+    lpips: float | None = None
+    """Mean over the targets, where a network was given to measure it."""
 
 
 class RowFolder:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from ...ops.photos import crop_photos, fit_size, resize_photos, select_photos
 from ...ops.sim3 import apply_sim3_to_cameras, fit_sim3_to_cameras
 from ...pipeline import ReconstructOptions, reconstruct
 from ...progress import Progress, SilentProgress
+from ...splats.perceptual.lpips import Lpips
+from ...splats.perceptual.weights import load_lpips
 from ...types import Cameras, Photos
 from ..scores import Row
-from ..targets import Target, score_gaussians
+from ..targets import Target, score_gaussians, with_lpips
 from .index import FrameSplit, read_index
 from .registry import DATASETS, DatasetSpec
 from .rows import RowFolder, SceneRow
@@ -44,6 +47,8 @@ class DatasetOptions:
     """One of `CAMERAS`; where they are found, each target's is refined by its photo."""
     reconstruct: ReconstructOptions
     """Of every scene; its fit size is the size that is scored."""
+    lpips: Path | None = None
+    """File or folder of the weights that measure LPIPS; see `load_lpips`."""
 
     def __post_init__(self) -> None:
         """Check the names."""
@@ -59,6 +64,7 @@ class DatasetOptions:
             "dataset": self.dataset,
             "index": hashlib.sha256(self.index.read_bytes()).hexdigest()[:16],
             "cameras": self.cameras,
+            "lpips": self.lpips and self.lpips.name,
             **{name: str(value) for name, value in options.items()},
         }
 
@@ -81,8 +87,10 @@ def evaluate_dataset(
 
     Raises:
         InputError: If the dataset, the index or the output cannot be used.
+        WeightsNotFound: If there are no such weights of LPIPS.
     """
     progress = progress or SilentProgress()
+    network = None if options.lpips is None else load_lpips(options.lpips)
     spec = DATASETS[options.dataset]
     splits = read_index(options.index)
     data = spec.open(options.root)
@@ -97,7 +105,8 @@ def evaluate_dataset(
 
     def evaluate(scene: str) -> Row:
         split = splits[scene]
-        return evaluate_scene(data.read(scene, split.frames), split, options, progress)
+        photos = data.read(scene, split.frames)
+        return evaluate_scene(photos, split, options, progress, network)
 
     run_scenes(shard.part(scenes), folder, evaluate)
     table = make_table(folder.rows(), len(scenes), options)
@@ -120,8 +129,13 @@ def run_scenes(scenes: Sequence[str], folder: RowFolder, evaluate: Callable[[str
             scene=scene,
             psnr=row and round(row.mean("psnr"), 4),
             ssim=row and round(row.mean("ssim"), 4),
+            lpips=row and _rounded(row.mean("lpips")),
             targets={
-                score.photo: {"psnr": round(score.psnr, 4), "ssim": round(score.ssim, 4)}
+                score.photo: {
+                    name: round(value, 4)
+                    for name in ("psnr", "ssim", "lpips")
+                    if (value := getattr(score, name)) is not None
+                }
                 for score in (row.scores if row else ())
             },
             seconds=round(time.perf_counter() - start, 2),
@@ -131,8 +145,16 @@ def run_scenes(scenes: Sequence[str], folder: RowFolder, evaluate: Callable[[str
         logger.info("%d/%d %s: %s", number, len(waiting), scene, error or f"{result.psnr} dB")
 
 
+def _rounded(mean: float) -> float | None:
+    return None if math.isnan(mean) else round(mean, 4)
+
+
 def evaluate_scene(
-    photos: Photos, split: FrameSplit, options: DatasetOptions, progress: Progress
+    photos: Photos,
+    split: FrameSplit,
+    options: DatasetOptions,
+    progress: Progress,
+    lpips: Lpips | None = None,
 ) -> Row:
     """Reconstruct one scene from its context and score its targets.
 
@@ -141,6 +163,7 @@ def evaluate_scene(
         split: Which of them are which.
         options: What is evaluated.
         progress: Who is told.
+        lpips: Measures LPIPS too.
 
     Raises:
         AlignmentFailed: If the context does not form one scene.
@@ -168,9 +191,10 @@ def evaluate_scene(
     meaning = f"fit on the context, cameras {options.cameras}"
     refine = options.cameras == "found"
     background = result.fit.background
-    return score_gaussians(
+    row = score_gaussians(
         "fit", meaning, result.gaussians, targets, background=background, refine=refine
     )
+    return with_lpips(row, targets, lpips)
 
 
 def _scored(photos: Photos, spec: DatasetSpec, size: int) -> Photos:
@@ -197,10 +221,11 @@ def make_table(rows: Sequence[SceneRow], expected: int, options: DatasetOptions)
     spec = DATASETS[options.dataset]
     scored = [row for row in rows if row.psnr is not None and row.ssim is not None]
     means = " | ".join(
-        f"{fmean(values):.{places}f}" if scored else "-"
+        f"{fmean(values):.{places}f}" if values else "-"
         for values, places in (
             ([row.psnr for row in scored if row.psnr is not None], 2),
             ([row.ssim for row in scored if row.ssim is not None], 3),
+            ([row.lpips for row in scored if row.lpips is not None], 3),
         )
     )
     settings = options.reconstruct
@@ -210,7 +235,7 @@ def make_table(rows: Sequence[SceneRow], expected: int, options: DatasetOptions)
         "",
         "| method | scenes | PSNR | SSIM | LPIPS |",
         "|---|---|---|---|---|",
-        f"| {ours} | {len(scored)} of {expected} | {means} | - |",
+        f"| {ours} | {len(scored)} of {expected} | {means} |",
     ]
     lines += [
         f"| {line.method} (paper) | | {line.psnr:.2f} | {_number(line.ssim)} | "
@@ -221,7 +246,8 @@ def make_table(rows: Sequence[SceneRow], expected: int, options: DatasetOptions)
     lines += [
         "",
         f"{len(failed)} scenes were not reconstructed and {expected - len(rows)} are still to be "
-        "evaluated; the means leave both out. LPIPS needs a network's weights and is left out.",
+        "evaluated; the means leave both out."
+        + ("" if options.lpips else " LPIPS was not measured: --score-lpips FILE."),
     ]
     lines += [f"- {row.scene}: {row.error}" for row in failed]
     return "\n".join(lines) + "\n"

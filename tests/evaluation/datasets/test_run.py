@@ -22,7 +22,7 @@ from reconx.pipeline import ReconstructOptions
 ROOM = Path(__file__).resolve().parents[3] / "assets" / "sample-room"
 
 
-def make_row(*psnrs: float) -> Row:
+def make_row(*psnrs: float, lpips: float | None = None) -> Row:
     scores = tuple(
         TargetScore(
             photo=f"frame-{number}",
@@ -32,6 +32,7 @@ def make_row(*psnrs: float) -> Row:
             psnr_covered=psnr,
             psnr_unrefined=psnr,
             picture=torch.zeros(1, 1, 3),
+            lpips=lpips,
         )
         for number, psnr in enumerate(psnrs)
     )
@@ -69,8 +70,17 @@ def test_a_restart_skips_what_is_done(tmp_path: Path) -> None:
     assert rows[0].psnr == 25
     assert rows[0].ssim == 0.625
     assert rows[0].targets["frame-1"] == {"psnr": 30, "ssim": 0.75}
+    assert rows[0].lpips is None
     assert rows[2].psnr is None
     assert rows[2].error == "Photos share too little."
+
+
+def test_lpips_is_kept_where_it_is_measured(tmp_path: Path) -> None:
+    folder = RowFolder(tmp_path, {}, Shard())
+    run_scenes(["a"], folder, lambda _: make_row(20.0, 30.0, lpips=0.125))
+    (row,) = folder.rows()
+    assert row.lpips == 0.125
+    assert row.targets["frame-1"] == {"psnr": 30, "ssim": 0.75, "lpips": 0.125}
 
 
 def test_a_line_that_was_cut_runs_again(tmp_path: Path) -> None:
@@ -129,7 +139,11 @@ def test_the_table_stands_beside_the_papers(tmp_path: Path) -> None:
     assert lines[5] == "| ReconX, easy (paper) | | 28.31 | 0.912 | 0.088 |"
     assert "1 scenes were not reconstructed and 3 are still to be" in table
     assert lines[-1] == "- bad: Too little."
+    assert "LPIPS was not measured: --score-lpips FILE" in table
     assert "| 0 of 6 | - | - | - |" in make_table([], 6, options)
+    measured = make_table([replace(done, lpips=0.1254)], 6, replace(options, lpips=tmp_path))
+    assert "| 1 of 6 | 25.00 | 0.800 | 0.125 |" in measured
+    assert "not measured" not in measured
 
 
 def test_the_papers_figures_are_those_of_its_tables() -> None:
@@ -198,6 +212,7 @@ def test_one_command_reconstructs_scores_and_goes_on(
         (["re10k", "--shard", "5/4"], "Shard is 5"),
         (["dl3dv"], "no folder with a transforms.json"),
         (["re10k", "--index", "gone.json"], "gone.json' does not exist"),
+        (["re10k", "--score-lpips", "gone.pth"], "no weights of LPIPS at 'gone.pth'"),
     ],
 )
 def test_wrong_arguments_are_named(
