@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 from torch.nn import functional
 
 from ..datasets.base import Dataset, DepthDataset
@@ -22,8 +24,9 @@ from ..errors import AlignmentFailed, InputError
 from ..geometry.depth_maps import DepthMaps
 from ..geometry.estimators.base import GeometryEstimator, GeometryOptions
 from ..geometry.estimators.registry import load_model, make_estimator
+from ..geometry.fill import fill_depth
 from ..geometry.scene import geometry_size, make_scene
-from ..ops.photos import crop_photos, select_photos
+from ..ops.photos import crop_photos, resize_photos, select_photos
 from ..ops.sim3 import apply_sim3_to_cameras
 from ..progress import SilentProgress
 from ..trajectory.frame_rule import legal_frame_count
@@ -52,6 +55,8 @@ class Cut:
     """That the point cloud is made of."""
     shows_renders: bool
     """Whether the model is shown point renders too."""
+    seed: int
+    """Of what else is random about the clip."""
 
 
 class ClipCutter:
@@ -155,7 +160,11 @@ class ClipCutter:
                 f"The point cloud of {name} is to come from the data's own depth, and there is "
                 "none. Set cloud.source to an estimator, such as stereo or dust3r."
             )
-        return scene_of_depth(views, depth, self._geometry)
+        withheld = None
+        if self._cloud.missing:
+            generator = torch.Generator().manual_seed(cut.seed)
+            withheld = _patches(len(views), self._cloud.missing, generator)
+        return scene_of_depth(views, depth, self._geometry, withheld=withheld)
 
     @property
     def _geometry(self) -> GeometryOptions:
@@ -186,7 +195,7 @@ def choose_frames(
     views: int,
     dice: random.Random,
 ) -> Cut:
-    """Frames at equal distances, as far apart as the video allows and the dice say.
+    """Frames at equal distances, as far apart as the video allows and the dice say; see `uneven`.
 
     Args:
         scene: Its name.
@@ -204,8 +213,7 @@ def choose_frames(
             f"Scene '{scene}' has {length} frames, and a clip {clip.frames}. Leave the scene out, "
             "or choose fewer frames."
         )
-    skip = dice.randint(1, min(clip.skip, (length - 1) // (clip.frames - 1)))
-    start = dice.randint(0, length - 1 - skip * (clip.frames - 1))
+    frames = _anywhere(length, clip, dice) if clip.uneven else _in_steps(length, clip, dice)
     last, middle = clip.frames - 1, range(1, clip.frames - 1)
     shown = {"first": [0], "first_last": [0, last], "any": [0, last]}[spec.keyframes]
     if spec.keyframes == "any":
@@ -216,11 +224,29 @@ def choose_frames(
     known += dice.sample(rest, min(max(0, views - len(known)), len(rest)))
     return Cut(
         scene=scene,
-        frames=tuple(range(start, start + skip * last + 1, skip)),
+        frames=frames,
         keyframes=tuple(sorted(shown)),
         views=tuple(sorted(known)),
         shows_renders=dice.random() < clip.renders,
+        seed=dice.getrandbits(62),
     )
+
+
+def _in_steps(length: int, clip: ClipOptions, dice: random.Random) -> tuple[int, ...]:
+    skip = dice.randint(1, min(clip.skip, (length - 1) // (clip.frames - 1)))
+    reach = skip * (clip.frames - 1)
+    start = dice.randint(0, length - 1 - reach)
+    return tuple(range(start, start + reach + 1, skip))
+
+
+def _anywhere(length: int, clip: ClipOptions, dice: random.Random) -> tuple[int, ...]:
+    """Some frames of a part of the video, between two others that may lie anywhere."""
+    count = clip.frames - 2
+    span = dice.randint(count, length)
+    start = dice.randint(0, length - span)
+    between = sorted(dice.sample(range(start, start + span), count))
+    first, last = sorted(dice.sample(sorted(set(range(length)) - set(between)), 2))
+    return (first, *between, last)
 
 
 def _check_clip(clip: ClipOptions, spec: BackboneSpec) -> None:
@@ -259,24 +285,45 @@ def _cameras(photos: Photos) -> Cameras:
     )
 
 
-def scene_of_depth(views: Photos, depth: Sequence[torch.Tensor], options: GeometryOptions) -> Scene:
-    """A scene of true depth: no pixel is filled in, and none doubted.
+def scene_of_depth(
+    views: Photos,
+    depth: Sequence[torch.Tensor],
+    options: GeometryOptions,
+    *,
+    withheld: Bool[Tensor, "view row column"] | None = None,
+) -> Scene:
+    """A scene of true depth: no pixel is doubted, and none filled in where nothing is withheld.
 
     Args:
         views: With known cameras.
         depth: z-depth of each, in the cameras' unit; 0 = unknown.
         options: Size of the pointmaps.
+        withheld: Where it counts as not measured, and is guessed from what is around; of any size.
     """
     width, height = geometry_size(views, options)
     fitted = torch.stack([_covering(part, width, height) for part in depth])
     known = fitted > 0
+    if withheld is not None:
+        mask = functional.interpolate(withheld[:, None].float(), (height, width), mode="nearest")
+        known &= mask[:, 0] == 0
     maps = DepthMaps(
         depth=torch.where(known, fitted, torch.nan),
         confidence=torch.where(known, TRUE_CONFIDENCE, 1.0),
     )
     assert TRUE_CONFIDENCE >= CONFIDENT
     cameras = _cameras(views).resized(width, height)
+    if withheld is not None:
+        small = resize_photos(views, width, height)
+        maps = fill_depth(maps, small.images, small.valid, cameras)
     return make_scene(views, cameras, maps, SceneSource(estimator="depth"), options)
+
+
+def _patches(count: int, most: float, generator: torch.Generator) -> Bool[Tensor, "view 48 48"]:
+    """Smooth patches at random places, of a random share of each picture up to a limit."""
+    coarse = torch.rand(count, 1, 7, 7, generator=generator)
+    field = functional.interpolate(coarse, (48, 48), mode="bicubic")[:, 0]
+    share = most * float(torch.rand((), generator=generator))
+    return field < field.flatten(1).quantile(share, dim=1)[:, None, None]
 
 
 def _covering(depth: torch.Tensor, width: int, height: int) -> torch.Tensor:

@@ -54,6 +54,9 @@ class ClipOptions:
     """Neighbouring frames lie up to this many of the video's apart, the same within a clip."""
     keyframes: int = 2
     """The most that are shown at random places between first and last, where a backbone can."""
+    uneven: bool = False
+    """Whether frames lie anywhere in the video, also beyond the two that are shown at the ends of
+    the clip: for models that fill holes along any path."""
     renders: float = 0.0
     """Share of clips with point renders; for backbones that take them natively."""
 
@@ -77,9 +80,18 @@ class CloudOptions:
     """Frames of the clip that it is given: first, last, and others at random in between."""
     size: int = 256
     """Long side of its pointmaps in pixels."""
+    missing: float = 0.0
+    """Of the data's own depth, at most this share is withheld in patches, and guessed as estimators
+    guess what they do not measure."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        check_range("Share of depth that is missing", self.missing, 0, 0.9)
+        if self.missing and self.source != "depth":
+            raise InputError(
+                f"Of the clouds, {self.missing:.0%} shall be missing, and '{self.source}' makes "
+                "them; expected source 'depth'. An estimator leaves out enough itself."
+            )
         check_range("Views of a cloud", self.views, 2)
         check_range("Size of a cloud's pointmaps", self.size, 16)
 

@@ -23,7 +23,7 @@ from reconx.saving import save_scene
 from reconx.training import cutting
 from reconx.training.cutting import ClipCutter, choose_frames
 from reconx.training.options import ClipOptions, CloudOptions, DataOptions
-from reconx.types import Cameras, Photos, Scene, SceneSource
+from reconx.types import FILLED, Cameras, Photos, Scene, SceneSource
 
 CLIP = ClipOptions(frames=3, width=32, height=24, skip=2)
 WORLDS = ProceduralScenes(ProceduralOptions(scenes=3, frames=8, width=48, height=32))
@@ -95,6 +95,26 @@ def test_frames_lie_in_the_video_and_keyframes_where_the_backbone_wants_them() -
         choose_frames("a", 4, clip, SPEC, 2, random.Random(0))
 
 
+def test_uneven_frames_lie_between_and_beyond_the_two_that_are_shown() -> None:
+    clip = ClipOptions(frames=5, uneven=True, keyframes=0)
+    between, beyond, gaps = 0, 0, set()
+    for number in range(60):
+        cut = choose_frames("a", 12, clip, SPEC, 2, random.Random(number))
+        assert len(set(cut.frames)) == 5
+        assert set(cut.frames) <= set(range(12))
+        assert cut.keyframes == cut.views == (0, 4)
+        first, *rest, last = cut.frames
+        assert first < last
+        assert rest == sorted(rest)
+        gaps |= {b - a for a, b in zip(rest, rest[1:], strict=False)}
+        inside = [first < frame < last for frame in rest]
+        between, beyond = between + all(inside), beyond + (not any(inside))
+    assert between > 5
+    assert beyond > 5
+    assert len(gaps) > 4
+    assert choose_frames("a", 5, clip, SPEC, 2, random.Random(0)).frames != ()
+
+
 @pytest.mark.parametrize("kind", ["procedural", "folders"])
 def test_cloud_and_cameras_of_a_clip_agree(kind: str, plane_scene: Scene, tmp_path: Path) -> None:
     """A point of the cloud has the colour of the frame's pixel that it falls on."""
@@ -156,6 +176,31 @@ class KnowsWorld0:
         maps = DepthMaps(depth=torch.stack(depth), confidence=torch.full((2, 32, 48), 9.0))
         options = GeometryOptions(fit_size=48, geometry_size=48)
         return make_scene(photos, cameras, maps, SceneSource(estimator="true"), options)
+
+
+def test_withheld_depth_is_guessed() -> None:
+    data = DataOptions(kind="procedural", scenes=2, clips=2, frames=8)
+    shares = []
+    for number in range(2):
+        whole, part = (cutter(data, missing=missing).cut(number).scene for missing in (0.0, 0.8))
+        assert whole.measured.all()
+        shares.append(float(part.measured.float().mean()))
+        guessed = ~part.measured & part.points.isfinite().all(-1)
+        assert guessed.float().mean() > 0.5 * (1 - shares[-1])
+        assert part.confidence[guessed].max() <= FILLED
+        # What is measured is exact, and what is guessed is not.
+        scale = part.world_from_scene.scale / whole.world_from_scene.scale
+        error = (part.points * scale - whole.points).norm(dim=-1)
+        assert error[part.measured].max() < 1e-4
+        assert error[guessed].median() > 1e-3
+    assert 0.2 <= min(shares) < max(shares) < 1
+
+
+def test_only_true_depth_can_be_withheld() -> None:
+    with pytest.raises(InputError, match="missing, and 'stereo' makes them; expected source"):
+        CloudOptions(source="stereo", missing=0.5)
+    with pytest.raises(InputError, match="missing is 1; expected between 0 and 0.9"):
+        CloudOptions(missing=1.0)
 
 
 def test_chunks_go_through_an_estimator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
