@@ -1,6 +1,6 @@
 """Whether structure tokens help a video model: arms with and without them, trained alike.
 
-Run from the repository's root: `python benchmarks/structure_ablation.py --steps 4000`. No weights
+Run from the repository's root: `python benchmarks/structure_ablation.py`. No weights
 and no data are needed: the pack's small model learns on procedural rooms, 8 frames of 32 x 32
 pixels. All arms see the first and the last frame and every frame's rays, and no point renders; one
 also sees tokens of the two frames' points. They are compared on rooms that neither has seen, and
@@ -35,10 +35,10 @@ from reconx.training.run import TrainingRun
 from reconx.video.backbones.small.network import SmallSizes
 
 FRAMES, SIDE = 8, 32
-ROOMS = 1280
+ROOMS = 2048
 """To learn from, numbered from 0."""
-PATH_FRAMES = 12
-"""Of a room's path, of which a clip is eight in a row: 8 to 44 degrees around the room."""
+PATH_FRAMES = 8
+"""Of a room's path, 20 to 69 degrees around the room; a clip is all of it."""
 FIRST_UNSEEN = 1_000_000
 """Number of the first room to test on."""
 TURN = 100
@@ -172,7 +172,7 @@ def compare(folder: Path, steps: int, count: int, device: str | None) -> Compari
         )
     losses = {arm: read_losses(run.folder / "log.jsonl") for arm, run in runs.items()}
     between = {name: clip[:, :, 1:-1] for name, clip in frames.items()}
-    return Comparison(frames=between, steps=learned, losses=losses)
+    return Comparison(frames=between, rooms=ROOMS, steps=learned, losses=losses)
 
 
 def read_losses(path: Path) -> list[tuple[int, float]]:
@@ -184,7 +184,7 @@ def read_losses(path: Path) -> list[tuple[int, float]]:
 def main() -> None:
     """Train what is left, compare, and write everything down."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4000, help="of each arm")
+    parser.add_argument("--steps", type=int, default=6000, help="of each arm")
     parser.add_argument("--scenes", type=int, default=128, help="to test on")
     parser.add_argument("--folder", type=Path, default=Path("out/structure-ablation"))
     parser.add_argument("--only", choices=list(ARMS), help="train one arm, and compare nothing")
