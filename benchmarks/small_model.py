@@ -1,9 +1,9 @@
 """Frames of the small model against those of warp, on views that neither was shown.
 
-Run from the repository's root: `python benchmarks/small_model.py --weights FILE`. Scenes
-have the true depth of the photos that are shown, so that nothing else is measured: procedural rooms
-that the model has not learned from, and the sample room. Seconds are the processor's, minima over
-runs that take turns, at the sizes that are given.
+Run from the repository's root: `python benchmarks/small_model.py`. Scenes have the true depth of
+the photos that are shown, so that nothing else is measured: procedural rooms that the model has not
+learned from, and the sample room. Seconds are the processor's, minima over runs that take turns, at
+the sizes that are given.
 """
 
 import argparse
@@ -31,13 +31,12 @@ from reconx.render.points import render_scene
 from reconx.training.cutting import ClipCutter, scene_of_depth
 from reconx.training.options import ClipOptions, CloudOptions, DataOptions
 from reconx.types import FILLED, Cameras, Scene
-from reconx.video.backbones.small.backbone import SmallBackbone
+from reconx.video.backbones.small.backbone import WEIGHTS, SmallBackbone
 from reconx.video.backbones.warp import WarpBackbone
-from reconx.video.base import BackboneSpec, ClipRequest, GuidanceOptions
+from reconx.video.base import ClipRequest, GuidanceOptions
 from reconx.video.registry import BACKBONES
 
 FIRST_UNSEEN = 1_000_000
-SPEC = BackboneSpec(name="small", factory="", keyframes="any", default_steps=1)
 ROOM = Path("assets/sample-room")
 
 
@@ -55,8 +54,7 @@ def procedural_rooms(count: int, side: int) -> Iterator[Unseen]:
     data = DataOptions(kind="procedural", scenes=count, clips=count, first=FIRST_UNSEEN, frames=12)
     clip = ClipOptions(frames=8, width=side, height=side, skip=1, keyframes=0)
     cloud = CloudOptions(views=2, size=side)
-    spec = BackboneSpec(name="small", factory="", keyframes="any", renders="native")
-    cutter = ClipCutter([data], clip, cloud, spec, seed=0, device="cpu")
+    cutter = ClipCutter([data], clip, cloud, BACKBONES["small"], seed=0, device="cpu")
     for number in range(count):
         made = cutter.cut(number)
         yield Unseen("rooms", made.scene, made.cameras[list(range(1, 7))], made.frames[1:7])
@@ -150,7 +148,7 @@ def mean_rows(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Compare, measure, print, and write the figures down."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--rooms", type=int, default=32)
     parser.add_argument("--room-side", type=int, default=128, help="pixels of procedural rooms")
     parser.add_argument("--side", type=int, default=384, help="pixels of the sample room")
@@ -158,7 +156,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
-    small = SmallBackbone(SPEC, options.weights)
+    small = SmallBackbone(BACKBONES["small"], options.weights)
     unseen = [*procedural_rooms(options.rooms, options.room_side), *sample_room(options.side)]
     report = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -175,7 +175,7 @@ class SampleViews(io.ComfyNode):
             ],
             outputs=[
                 ViewsSocket.Output(
-                    "views", tooltip="Frames and cameras; confidence only from warp."
+                    "views", tooltip="Frames and cameras; confidence only from warp and small."
                 ),
                 io.Image.Output("images", tooltip="The frames, in the order of the path."),
             ],

@@ -153,7 +153,7 @@ def _add_frames(parser: argparse.ArgumentParser) -> None:
         help="how far dolly, truck, spiral and the like go, in distances to what photo 0 shows",
     )
     parser.add_argument("--frames", type=int, help="frames of the path")
-    parser.add_argument("--backbone", default="warp", help="video backbone")
+    parser.add_argument("--backbone", default="small", help="video backbone")
     parser.add_argument(
         "--model", type=Path, help="folder of the backbone's weights, in the diffusers layout"
     )

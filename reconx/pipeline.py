@@ -64,7 +64,7 @@ class ReconstructOptions:
     """Sizes and device of the geometry."""
     path: PathOptions = field(default_factory=PathOptions)
     """The camera path that is sampled and filmed."""
-    backbone: str = "warp"
+    backbone: str = "small"
     """Registered video backbone."""
     model: ModelOptions | None = None
     """Its weights, for a backbone that has some."""
@@ -88,7 +88,7 @@ class ReconstructOptions:
         checkpoint: Path | None = None,
         path: str = "interpolate",
         move: MoveOptions | None = None,
-        backbone: str = "warp",
+        backbone: str = "small",
         model: ModelOptions | None = None,
         confidence: str = "agreement",
         photos: PhotoOptions | None = None,

@@ -108,7 +108,7 @@ def test_what_makes_frames_and_how_they_train_is_passed_on(
     for flags in ([], [*frames, "--train-on-generated", "--confidence", "pairwise"]):
         assert main([*base, *flags]) == 2
     plain, chosen = asked
-    assert (plain.backbone, plain.model, plain.confidence) == ("warp", None, "agreement")
+    assert (plain.backbone, plain.model, plain.confidence) == ("small", None, "agreement")
     assert not plain.fit.train_on_generated
     assert chosen.model is not None
     assert (chosen.backbone, chosen.model.folder) == ("wan-vace", tmp_path)

@@ -108,5 +108,5 @@ def test_the_network_of_the_estimator_judges_too(
 def test_frames_that_their_backbone_judged_stay_so(scene: Scene, tmp_path: Path) -> None:
     result = reconstruct(scene.photos, options=OPTIONS)
     assert "confidence" not in result.usage
-    told = {"backbone": "warp", "confidence": "warp"}
+    told = {"backbone": "small", "confidence": "small"}
     assert told_of_frames(result, tmp_path / "out") == told

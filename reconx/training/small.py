@@ -1,6 +1,7 @@
 """The pack's own small video model, for the trainer: latents are pixels, and all of it learns."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from ..video.backbones.small.inputs import (
 )
 from ..video.backbones.small.network import SITES, SmallDenoiser
 from ..video.backbones.warp import WarpBackbone
-from ..video.base import BackboneSpec, ClipRequest, GuidanceOptions
+from ..video.base import ClipRequest, GuidanceOptions
 from ..video.registry import BACKBONES
 from .base import EncodedClip, TrainingClip
 from .noise import FlowSchedule, NoiseSchedule
@@ -39,14 +40,7 @@ class SmallTraining:
     def __init__(self, options: TrainOptions) -> None:
         """Take the network's sizes from the recipe."""
         self._sizes, self._seed = options.small, options.learn.seed
-        self.spec = BackboneSpec(
-            name="small",
-            factory="none",
-            size_multiple=self._sizes.multiple,
-            keyframes="any",
-            renders="native",
-            structure_family="small",
-        )
+        self.spec = replace(BACKBONES["small"], size_multiple=self._sizes.multiple)
 
     def facts(self) -> Mapping[str, Any]:
         """Encoded clips depend on the radius of their clouds alone."""

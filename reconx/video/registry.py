@@ -111,6 +111,16 @@ BACKBONES: dict[str, BackboneSpec] = {
         default_steps=25,
         summary="Stable Video Diffusion: goes on from a first photo; renders held in its latents.",
     ),
+    "small": BackboneSpec(
+        name="small",
+        factory=".video.backbones.small.backbone:SmallBackbone",
+        keyframes="any",
+        needs_first=False,
+        renders="native",
+        structure_family="small",
+        default_steps=1,
+        summary="As warp, with holes filled by a small network that comes with the pack.",
+    ),
 }
 
 RENAMED: Mapping[str, str] = {}

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from comfy_host import Host, Outcome
@@ -118,6 +119,21 @@ def test_an_unchanged_chain_does_not_run_again(host: Host, chain: Outcome) -> No
     # The doctor looks anew every time.
     assert again.cached == set(GRAPH) - {"doctor"}
     assert again.outputs["splat_file"] == chain.outputs["splat_file"]
+
+
+def test_the_small_model_takes_the_place_of_warp(host: Host, chain: Outcome) -> None:
+    frames = node("PreviewImage", images=["views", 1])
+    made = {}
+    for name in ("warp", "small"):
+        backbone = node("ReconX_LoadBackbone", backbone=name)
+        part = {key: GRAPH[key] for key in ("photos", "cloud", "path", "guidance", "views")}
+        outcome = host.run({**part, "backbone": backbone, "frames": frames}, timeout=120)
+        assert outcome.status == "success", outcome.error
+        made[name] = [np.asarray(Image.open(it)) for it in host.files(outcome.outputs["frames"])]
+    changed = [(one != other).any(-1).mean() for one, other in zip(*made.values(), strict=True)]
+    # Of frames that are photos only the undistorted photo's margin differs, of others the holes.
+    assert max(changed[0], changed[-1]) < 0.01
+    assert 0.05 < max(changed) < 0.7
 
 
 def test_pictures_have_the_sizes_asked_for(host: Host, chain: Outcome) -> None:

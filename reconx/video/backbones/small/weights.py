@@ -48,8 +48,9 @@ def load_small_model(path: Path) -> SmallDenoiser:
     """
     if not path.is_file():
         raise WeightsNotFound(
-            f"There are no weights '{path}' of the small model. Make them: 'python -m reconx train "
-            "structure --config benchmarks/small.json --output RUN'."
+            f"There are no weights '{path}' of the small model, though they come with the package: "
+            "install it again. Or make them: 'python -m reconx train structure --config "
+            "benchmarks/small.json --output RUN'."
         )
     try:
         with safe_open(path, "pt") as file:
