@@ -135,7 +135,7 @@ def test_the_table_stands_beside_the_papers(tmp_path: Path) -> None:
     table = make_table([done, replace(done, scene="b", psnr=20.0, ssim=0.7), bad], 6, options)
     lines = table.splitlines()
     assert lines[0] == "# RealEstate10K"
-    assert lines[4] == "| this, stereo + warp, cameras given | 2 of 6 | 22.50 | 0.750 | - |"
+    assert lines[4] == "| this, stereo + small, cameras given | 2 of 6 | 22.50 | 0.750 | - |"
     assert lines[5] == "| ReconX, easy (paper) | | 28.31 | 0.912 | 0.088 |"
     assert "1 scenes were not reconstructed and 3 are still to be" in table
     assert lines[-1] == "- bad: Too little."
@@ -193,7 +193,7 @@ def test_one_command_reconstructs_scores_and_goes_on(
     command = ["evaluate-dataset", "re10k", *where, *how, "--size", "224"]
     assert main(command) == 0
     table = capsys.readouterr().out
-    assert f"| this, stereo + warp, cameras {cameras} | 1 of 2 |" in table
+    assert f"| this, stereo + small, cameras {cameras} | 1 of 2 |" in table
     assert "scene 'cut', frame 0: its image is damaged or empty" in table
     assert (output / "table.md").read_text(encoding="utf-8") == table
     lines = (output / "scenes-1-of-1.jsonl").read_text(encoding="utf-8").splitlines()
