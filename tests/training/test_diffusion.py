@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_pipelines import write_pipeline
+from tiny_pipelines import PIPELINES, write_pipeline
 from toy_trainable import toy_options
 
 from reconx.errors import BackboneMismatch, InputError
@@ -34,7 +34,9 @@ CPU = torch.device("cpu")
 def some_quick(*quick: str) -> list[Any]:
     """All backbones; the others repeat in depth what these show."""
     return [
-        name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in TRAINABLE
+        name if name in quick else pytest.param(name, marks=pytest.mark.slow)
+        for name in TRAINABLE
+        if name in PIPELINES
     ]
 
 
