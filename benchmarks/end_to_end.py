@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from ablation_scenes import FRAMES, AblationScene, prepare
+from small_model import request_for
 
 from reconx.evaluation.refine import refine_camera
 from reconx.evaluation.targets import Target, score_gaussians
@@ -29,13 +30,11 @@ from reconx.export.sheet import Section, Tile, draw_sheet
 from reconx.ops.metrics import psnr, ssim
 from reconx.progress import SilentProgress
 from reconx.render.gaussians import render_gaussians
-from reconx.render.points import render_scene
-from reconx.splats.confidence.agreement import AgreementSource
 from reconx.splats.fit import FitOptions, fit_gaussians
 from reconx.trajectory.options import PathOptions
 from reconx.trajectory.path import make_path
-from reconx.types import FILLED, Cameras, FitResult, Gaussians, Views
-from reconx.video.base import Clip, ClipRequest, GuidanceOptions
+from reconx.types import FILLED, Cameras, FitResult, Gaussians
+from reconx.video.base import Clip
 from reconx.video.registry import make_backbone
 from reconx.video.sample import sample_views
 
@@ -58,25 +57,22 @@ def refined(scene: AblationScene, gaussians: Gaussians) -> list[Target]:
         ]
 
 
-def make_frames(scene: AblationScene, backbone: str, targets: list[Target]) -> Clip:
-    """What a backbone makes of the targets' cameras."""
+def make_frames(scene: AblationScene, targets: list[Target]) -> dict[str, Clip]:
+    """What each backbone makes of the targets' cameras."""
     cameras = Cameras.concatenate([target.camera for target in targets])
-    request = ClipRequest(
-        cameras=cameras,
-        keyframes=(),
-        renders=render_scene(scene.scene, cameras),
-        scene=scene.scene,
-        guidance=GuidanceOptions(),
-    )
-    return make_backbone(backbone).generate_clip(request, SilentProgress())
+    request = request_for(scene.scene, cameras)
+    return {
+        name: make_backbone(name).generate_clip(request, SilentProgress()) for name in BACKBONES
+    }
 
 
-def frame_rows(scene: AblationScene, targets: list[Target]) -> Iterator[dict[str, Any]]:
+def frame_rows(
+    scene: AblationScene, targets: list[Target], made: dict[str, Clip]
+) -> Iterator[dict[str, Any]]:
     """Scores of the frames themselves."""
     truth = torch.stack([target.photo for target in targets])
     valid = torch.stack([target.valid for target in targets])
-    for backbone in BACKBONES:
-        clip = make_frames(scene, backbone, targets)
+    for backbone, clip in made.items():
         assert clip.confidence is not None
         seen = clip.confidence > FILLED
         yield {
@@ -96,15 +92,8 @@ def fits(scene: AblationScene, options: FitOptions, seed: int) -> Iterator[tuple
     for backbone in BACKBONES:
         views = sample_views(make_backbone(backbone), scene.scene, path, seed=seed)
         trained = replace(options, train_on_generated=True)
-        fit = fit_gaussians(scene.scene, _judged(scene, views), options=trained, seed=seed)
+        fit = fit_gaussians(scene.scene, views, options=trained, seed=seed)
         yield f"and frames of {backbone}", fit
-
-
-def _judged(scene: AblationScene, views: Views) -> Views:
-    if views.confidence is not None:
-        return views
-    confidence = AgreementSource().judge(scene.scene, views, SilentProgress())
-    return replace(views, confidence=confidence)
 
 
 def fit_row(scene: AblationScene, name: str, fit: FitResult, seed: int) -> dict[str, Any]:
@@ -114,15 +103,17 @@ def fit_row(scene: AblationScene, name: str, fit: FitResult, seed: int) -> dict[
     return {"scene": scene.name, "what": name, "seed": seed, **measures}
 
 
-def draw(scene: AblationScene, targets: list[Target], seen: dict[str, FitResult]) -> Section:
+def draw(
+    scene: AblationScene, targets: list[Target], made: dict[str, Clip], seen: dict[str, FitResult]
+) -> Section:
     """Unseen photos beside what everybody makes of them."""
     rows = []
-    made = {f"frames of {name}": make_frames(scene, name, targets).frames for name in BACKBONES}
     for index, target in enumerate(targets):
         tiles = [Tile(picture=target.photo, caption=target.name)]
-        for name, frames in made.items():
-            caption = f"{name}: {psnr(frames[index], target.photo, target.valid):.2f} dB"
-            tiles.append(Tile(picture=frames[index], caption=caption))
+        for name, clip in made.items():
+            score = psnr(clip.frames[index], target.photo, target.valid)
+            caption = f"frames of {name}: {score:.2f} dB"
+            tiles.append(Tile(picture=clip.frames[index], caption=caption))
         for name, fit in seen.items():
             with torch.no_grad():
                 shown = render_gaussians(fit.gaussians, target.camera).colour[0].clamp(0, 1)
@@ -174,9 +165,10 @@ def main() -> None:
             seen = dict(fits(scene, base, seed))
             if seed == 0:
                 targets = refined(scene, seen["captured photos"].gaussians)
-                rows += frame_rows(scene, targets)
+                made = make_frames(scene, targets)
+                rows += frame_rows(scene, targets, made)
                 if folder.name == OURS:
-                    sections.append(draw(scene, targets, seen))
+                    sections.append(draw(scene, targets, made, seen))
             rows += [fit_row(scene, name, fit, seed) for name, fit in seen.items()]
             print(json.dumps(rows[-len(seen) :], indent=1), flush=True)
     report = {
