@@ -163,7 +163,8 @@ class ClipCutter:
         withheld = None
         if self._cloud.missing:
             generator = torch.Generator().manual_seed(cut.seed)
-            withheld = _patches(len(views), self._cloud.missing, generator)
+            width, height = geometry_size(views, self._geometry)
+            withheld = _patches((len(views), height, width), self._cloud.missing, generator)
         return scene_of_depth(views, depth, self._geometry, withheld=withheld)
 
     @property
@@ -290,7 +291,7 @@ def scene_of_depth(
     depth: Sequence[torch.Tensor],
     options: GeometryOptions,
     *,
-    withheld: Bool[Tensor, "view row column"] | None = None,
+    withheld: Bool[Tensor, "view h w"] | None = None,
 ) -> Scene:
     """A scene of true depth: no pixel is doubted, and none filled in where nothing is withheld.
 
@@ -298,14 +299,14 @@ def scene_of_depth(
         views: With known cameras.
         depth: z-depth of each, in the cameras' unit; 0 = unknown.
         options: Size of the pointmaps.
-        withheld: Where it counts as not measured, and is guessed from what is around; of any size.
+        withheld: Where it counts as not measured, and is guessed from what is around; at the
+            pointmaps' size.
     """
     width, height = geometry_size(views, options)
     fitted = torch.stack([_covering(part, width, height) for part in depth])
     known = fitted > 0
     if withheld is not None:
-        mask = functional.interpolate(withheld[:, None].float(), (height, width), mode="nearest")
-        known &= mask[:, 0] == 0
+        known &= ~withheld
     maps = DepthMaps(
         depth=torch.where(known, fitted, torch.nan),
         confidence=torch.where(known, TRUE_CONFIDENCE, 1.0),
@@ -318,10 +319,12 @@ def scene_of_depth(
     return make_scene(views, cameras, maps, SceneSource(estimator="depth"), options)
 
 
-def _patches(count: int, most: float, generator: torch.Generator) -> Bool[Tensor, "view 48 48"]:
+def _patches(
+    shape: tuple[int, int, int], most: float, generator: torch.Generator
+) -> Bool[Tensor, "view h w"]:
     """Smooth patches at random places, of a random share of each picture up to a limit."""
-    coarse = torch.rand(count, 1, 7, 7, generator=generator)
-    field = functional.interpolate(coarse, (48, 48), mode="bicubic")[:, 0]
+    coarse = torch.rand(shape[0], 1, 7, 7, generator=generator)
+    field = functional.interpolate(coarse, shape[1:], mode="bicubic")[:, 0]
     share = most * float(torch.rand((), generator=generator))
     return field < field.flatten(1).quantile(share, dim=1)[:, None, None]
 
