@@ -9,7 +9,7 @@ model is trained with exactly what it is told when it makes clips.
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import torch
@@ -88,11 +88,8 @@ class DiffusersTraining:
             latents = self.encode_frames(pipeline, request, video.to(device, pipeline.vae.dtype))
             told_more = self.more_settings(pipeline, request)
             denoiser = getattr(pipeline, self.backbone.kind.denoiser)
-        with _listening(denoiser) as heard:
-            try:
-                self.backbone.generate_clip(request, SilentProgress())
-            except _Heard:
-                pass
+        with _listening(denoiser) as heard, suppress(_Heard):
+            self.backbone.generate_clip(request, SilentProgress())
         told = dict(heard)
         first = next(iter(told))
         conditions = self.part_hidden(told.pop(first), told.pop("timestep"), latents)
