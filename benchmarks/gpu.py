@@ -1,10 +1,12 @@
 """What a device makes of the costly stages: one JSON with seconds and peak memory of each.
 
 Run from the repository's root: `python benchmarks/gpu.py --device cuda`. Every stage works on made
-up data with random weights, so nothing is downloaded: a rasterizer's forward and backward pass, a
-fit of 1000 steps at 512 x 512 with up to 200 thousand Gaussians, dense stereo, DUSt3R's pairs, and
-what the structure adapter adds to a block of Wan 1.3B. A stage that cannot run is listed with the
-reason. `--quick` proves on any machine that they run, but the adapter; its figures mean nothing.
+up data with random weights, so nothing is downloaded: a rasterizer's forward and backward pass and
+how far it agrees with plain torch, a fit of 1000 steps at 512 x 512 with up to 200 thousand
+Gaussians, the same with LPIPS on VGG16, dense stereo, DUSt3R's pairs, and what the structure
+adapter adds to a block of Wan 1.3B; and the sample room's photos, as the one stage on real ones,
+from files to Gaussians. A stage that cannot run is listed with the reason. `--quick` proves on any
+machine that they run, but the adapter; its figures mean nothing.
 
 On the CPU, peak memory is the whole process's; on CUDA, what torch held on the device.
 """
@@ -15,25 +17,31 @@ import os
 import platform
 import statistics
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from scenes import make_inputs, make_photographed_plane
 
 from reconx.geometry.dust3r.config import VIT_LARGE, NetworkConfig
 from reconx.geometry.dust3r.network import Dust3rNetwork
 from reconx.geometry.stereo.dense import StereoInput, estimate_depth
+from reconx.pipeline import ReconstructOptions, reconstruct
 from reconx.progress import SilentProgress, measure_usage
 from reconx.render.rasterizers.registry import choose_rasterizer, make_rasterizer
 from reconx.splats.fit import FitOptions, fit_gaussians
+from reconx.splats.perceptual.lpips import make_vgg16
+from reconx.splats.perceptual.weights import LPIPS_WEIGHT
 from reconx.types import CONFIDENT
 
 Figures = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +57,10 @@ class Sizes:
     photos: int = 3
     """Of DUSt3R's complete graph, 512 x 384 pixels each."""
     dust3r: NetworkConfig = VIT_LARGE
+    quality: str = "normal"
+    """Of the whole job."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Of that quality's numbers."""
     runs: int = 5
     """Of what is short enough to be repeated."""
 
@@ -56,30 +68,62 @@ class Sizes:
 TINY = replace(
     VIT_LARGE, encoder_width=128, encoder_depth=2, decoder_width=64, decoder_depth=2, dpt=None
 )
-QUICK = Sizes(side=64, gaussians=2000, steps=10, views=3, photos=2, dust3r=TINY, runs=2)
+QUICK = Sizes(
+    side=64,
+    gaussians=2000,
+    steps=10,
+    photos=2,
+    dust3r=TINY,
+    quality="draft",
+    overrides={"size": 192, "frames": 4, "steps": 10},
+    runs=2,
+)
+
+
+ANSWERS = (
+    *("colour", "alpha", "depth"),
+    *("by_means", "by_quats", "by_scales", "by_opacities", "by_colors", "by_viewmats", "by_Ks"),
+)
+"""Pictures, and gradients of the sum of all their pixels."""
 
 
 def measure_rasterizer(device: str, sizes: Sizes) -> Figures:
     """Forward and backward of the rasterizer that "auto" takes, and of plain torch."""
     tensors = make_inputs(sizes.gaussians, sizes.side, sizes.side, kind="surface", device=device)
 
-    def draw(name: str) -> None:
+    def draw(name: str) -> list[torch.Tensor]:
         drawn = make_rasterizer(name, device)(*tensors, sizes.side, sizes.side)
         grads = torch.autograd.grad(drawn, tensors, [torch.ones_like(part) for part in drawn])
         float(grads[0].sum())  # a number: so that it waits until the device is done
+        return [part.detach() for part in (*drawn, *grads)]
 
     figures = {}
+    answers = []
     for name in dict.fromkeys((choose_rasterizer("auto", device), "torch")):
-        draw(name)
+        answers.append(draw(name))
         figures[name] = repeat(device, sizes.runs, partial(draw, name))
-    return {"gaussians": sizes.gaussians, "side": sizes.side, "forward_backward": figures}
+    differences = {
+        name: float((found - expected).norm() / expected.norm())
+        for name, found, expected in zip(ANSWERS, answers[0], answers[-1], strict=True)
+    }
+    return {
+        "gaussians": sizes.gaussians,
+        "side": sizes.side,
+        "forward_backward": figures,
+        "relative_difference": differences,
+    }
 
 
-def measure_fit(device: str, sizes: Sizes) -> Figures:
-    """A whole fit, compilation excluded."""
+def measure_fit(device: str, sizes: Sizes, perceptual: FitOptions | None = None) -> Figures:
+    """A whole fit, compilation excluded, with the perceptual term of other options if given."""
     scene, _ = make_photographed_plane(sizes.views, sizes.side, sizes.side)
-    options = FitOptions(steps=sizes.steps, max_gaussians=sizes.gaussians, coarse_share=0)
-    fit_gaussians(scene, options=FitOptions(steps=2, max_gaussians=100), device=device)
+    options = replace(
+        perceptual or FitOptions(),
+        steps=sizes.steps,
+        max_gaussians=sizes.gaussians,
+        coarse_share=0,
+    )
+    fit_gaussians(scene, options=replace(options, steps=2, max_gaussians=100), device=device)
     found: list[Figures] = []
     usage = measure(
         device,
@@ -87,6 +131,23 @@ def measure_fit(device: str, sizes: Sizes) -> Figures:
     )
     kept = ("steps", "gaussians", "loss", "rasterizer")
     return {name: found[0][name] for name in kept} | {"side": sizes.side} | usage
+
+
+def measure_perceptual_fit(device: str, sizes: Sizes) -> Figures:
+    """A whole fit with LPIPS on VGG16, of random weights."""
+    torch.manual_seed(0)
+    network = make_vgg16()
+    tensors = {
+        f"features.{index}.{name}": tensor.detach()
+        for index, convolution in enumerate(network.convolutions())
+        for name, tensor in convolution.named_parameters()
+    }
+    tensors |= {f"lin{i}.model.1.weight": head.detach() for i, head in enumerate(network.heads)}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "lpips.safetensors"
+        save_file(tensors, path)
+        options = FitOptions(perceptual_weight=LPIPS_WEIGHT, lpips=path)
+        return measure_fit(device, sizes, options)
 
 
 def measure_stereo(device: str, sizes: Sizes) -> Figures:
@@ -143,7 +204,21 @@ def measure_adapter(device: str, sizes: Sizes) -> Figures:
     return structure_cost.measure(device, sizes.runs)
 
 
-def repeat(device: str, runs: int, call: Callable[[], None]) -> Figures:
+def measure_job(device: str, sizes: Sizes) -> Figures:
+    """The sample room from its photos to Gaussians, as `reconx reconstruct` does it."""
+    options = ReconstructOptions.of_quality(sizes.quality, device=device, **sizes.overrides)
+    found: list[Any] = []
+    photos = ROOT / "assets" / "sample-room" / "images"
+    files = [photos / f"{name}.jpg" for name in ("left", "middle", "right")]
+    usage = measure(device, lambda: found.append(reconstruct(files, options=options)))
+    made = found[0]
+    kept = ("steps", "gaussians", "rasterizer", "psnr_captured")
+    stages = {name: round(stage.seconds, 3) for name, stage in made.usage.items()}
+    figures = {name: made.fit.report[name] for name in kept}
+    return usage | {"quality": sizes.quality, "stage_seconds": stages} | figures
+
+
+def repeat(device: str, runs: int, call: Callable[[], object]) -> Figures:
     """Seconds of several runs, and the most memory of any."""
     found = [measure(device, call) for _ in range(runs)]
     seconds = [run["seconds"] for run in found]
@@ -154,7 +229,7 @@ def repeat(device: str, runs: int, call: Callable[[], None]) -> Figures:
     }
 
 
-def measure(device: str, call: Callable[[], None]) -> Figures:
+def measure(device: str, call: Callable[[], object]) -> Figures:
     """Seconds and peak memory of one call."""
     cuda = torch.device(device).type == "cuda"
     if cuda:
@@ -171,9 +246,11 @@ def measure(device: str, call: Callable[[], None]) -> Figures:
 STAGES: dict[str, Callable[[str, Sizes], Figures]] = {
     "rasterizer": measure_rasterizer,
     "fit": measure_fit,
+    "fit_with_lpips": measure_perceptual_fit,
     "stereo": measure_stereo,
     "dust3r": measure_dust3r,
     "adapter": measure_adapter,
+    "job": measure_job,
 }
 
 
