@@ -1,16 +1,18 @@
 """How weights are run: precision, offloading, two experts.
 
-Without a GPU the CPU stands in for one, so that every mode is set up, runs and is taken down. That
-all tensors meet on the GPU, and that memory is saved there, only a GPU can show.
+Without a GPU the CPU stands in for one, so that every mode is set up, runs and is taken down; that
+all tensors meet on the GPU only a GPU can show.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from backbone_contract import CHECKS, generate, request_for
+from cuda import needs_cuda
 
 from reconx.types import Scene
 from reconx.video.backbones.diffusion import loading
@@ -113,3 +115,17 @@ def test_two_experts_share_the_steps(
     # The scheduler's shift of 3 passes 0.9 between the third step and the fourth of ten; each is
     # taken with the prompt and without.
     assert calls == ["transformer"] * 6 + ["transformer_2"] * 14
+
+
+@needs_cuda
+@pytest.mark.parametrize("offload", ["none", "model", "group"])
+def test_on_cuda_frames_are_those_of_the_cpu_and_no_weights_stay_there(
+    name: str, offload: str, build: Build, plane_scene: Scene
+) -> None:
+    request = request_for(build(name), plane_scene)
+    expected = generate(build(name), request).frames
+    backbone = build(name, offload=offload, dtype="fp32")
+    found = generate(backbone, replace(request, device="cuda")).frames
+    assert (found - expected).abs().mean() < 0.01
+    for part in modules(backbone).values():
+        assert all(tensor.device.type == "cpu" for tensor in part.parameters())
