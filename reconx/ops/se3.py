@@ -1,5 +1,7 @@
 """Rigid motions: exponential, logarithm, inverse."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -7,10 +9,9 @@ from torch import Tensor
 
 def skew(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """The matrix that takes the cross product with `vector`."""
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    rows = (zero, -z, y, z, zero, -x, -y, x, zero)
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    rows = vector[..., None, :].expand(*vector.shape[:-1], 3, 3)
+    axes = torch.eye(3, dtype=vector.dtype, device=vector.device)
+    return torch.linalg.cross(rows, axes.expand_as(rows)).mT
 
 
 def so3_exp(rotation_vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
@@ -18,16 +19,13 @@ def so3_exp(rotation_vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch
 
     Rodrigues' formula. `torch.linalg.matrix_exp` is off by 2e-5 in float32.
     """
-    square = rotation_vector.square().sum(-1)[..., None, None]
-    small = square < 1e-4
-    safe = torch.where(small, torch.ones_like(square), square)
-    angle = safe.sqrt()
-    first = torch.where(small, 1 - square / 6 * (1 - square / 20), torch.sin(angle) / angle)
+    angle = torch.linalg.vector_norm(rotation_vector, dim=-1)[..., None, None]
+    # sinc(x) is sin(pi x) / (pi x), and 1 at 0, where its slope and the norm's are 0.
+    first = torch.sinc(angle / math.pi)
     # 1 - cos(a) = 2 sin(a / 2)^2 does not cancel.
-    half = torch.sin(angle / 2)
-    second = torch.where(small, 0.5 - square / 24 * (1 - square / 30), 2 * half * half / safe)
+    second = torch.sinc(angle / (2 * math.pi)).square() / 2
     generator = skew(rotation_vector)
-    identity = torch.eye(3, dtype=square.dtype, device=square.device)
+    identity = torch.eye(3, dtype=angle.dtype, device=angle.device)
     return identity + first * generator + second * (generator @ generator)
 
 
@@ -50,11 +48,9 @@ def se3_exp(tangent: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 4 4"]:
     Rotation and translation are kept apart (not the screw motion of the Lie exponential): a pose
     correction then shifts a camera by exactly its translation, whatever its rotation.
     """
-    motion = torch.zeros((*tangent.shape[:-1], 4, 4), dtype=tangent.dtype, device=tangent.device)
-    motion[..., 3, 3] = 1
-    motion[..., :3, :3] = so3_exp(tangent[..., :3])
-    motion[..., :3, 3] = tangent[..., 3:]
-    return motion
+    top = torch.cat([so3_exp(tangent[..., :3]), tangent[..., 3:, None]], dim=-1)
+    bottom = torch.eye(4, dtype=tangent.dtype, device=tangent.device)[3:]
+    return torch.cat([top, bottom.expand(*tangent.shape[:-1], 1, 4)], dim=-2)
 
 
 def invert_pose(pose: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:

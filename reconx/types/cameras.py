@@ -37,8 +37,9 @@ class Cameras:
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> "Cameras":
         """Select views; an int gives a `Cameras` of one view."""
-        if isinstance(index, int):
-            index = [index]
+        if isinstance(index, int):  # Without an index tensor, which would have to reach the device.
+            poses, K = self.camera_to_world[index][None], self.K[index][None]
+            return replace(self, camera_to_world=poses, K=K)
         if isinstance(index, Sequence):
             index = torch.as_tensor(index, dtype=torch.long)
         return replace(self, camera_to_world=self.camera_to_world[index], K=self.K[index])
@@ -47,11 +48,9 @@ class Cameras:
     def viewmats(self) -> Float[Tensor, "view 4 4"]:
         """World-to-camera matrices, the rigid inverse of `camera_to_world`."""
         rotation = self.camera_to_world[:, :3, :3].mT
-        viewmats = torch.zeros_like(self.camera_to_world)
-        viewmats[:, :3, :3] = rotation
-        viewmats[:, :3, 3:] = -rotation @ self.camera_to_world[:, :3, 3:]
-        viewmats[:, 3, 3] = 1
-        return viewmats
+        translation = -rotation @ self.camera_to_world[:, :3, 3:]
+        top = torch.cat([rotation, translation], dim=-1)
+        return torch.cat([top, self.camera_to_world[:, 3:]], dim=1)
 
     @property
     def centers(self) -> Float[Tensor, "view 3"]:
