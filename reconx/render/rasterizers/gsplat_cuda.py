@@ -99,18 +99,13 @@ def draw_with(
 ) -> Rasterized:
     """Call `gsplat.rasterization` so that it answers as a `Rasterizer`, on any device.
 
-    gsplat gives no gradients of intrinsics, but those of the whole 3 x 4 camera matrix. So the
-    camera is turned by inv(K) K, which is the identity, with gradients of the second K alone; for
-    Gaussians far outside the picture, where the Jacobian is clamped, they are approximate.
+    gsplat gives no gradients of intrinsics, but those of the whole 3 x 4 camera matrix. So where
+    they are asked for, the camera is turned by inv(K) K, which is the identity, with gradients of
+    the second K alone; for Gaussians far outside the picture, where the Jacobian is clamped, they
+    are approximate.
     """
     K = Ks.detach()
-    # Focal lengths and centre alone are intrinsics; the rest is not asked.
-    used = torch.tensor([[1, 0, 1], [0, 1, 1], [0, 0, 0]], dtype=Ks.dtype, device=Ks.device)
-    identity = torch.eye(3, dtype=Ks.dtype, device=Ks.device)
-    identity = identity + torch.linalg.inv(K) @ (used * (Ks - K))
-    # Not a matrix product: where the host allows TF32, that rounds even what it multiplies by 1.
-    turned = (identity[..., None] * viewmats[:, None, :3]).sum(dim=2)
-    cameras = torch.cat([turned, viewmats[:, 3:]], dim=1)
+    cameras = _turned_by_nothing(viewmats, Ks) if Ks.requires_grad else viewmats
     pictures, alphas, _ = rasterization(
         means,
         quats,
@@ -130,6 +125,20 @@ def draw_with(
     )
     colour, depth = pictures.split([3, 1], dim=-1)
     return Rasterized(colour=colour, alpha=alphas[..., 0], depth=depth[..., 0])
+
+
+def _turned_by_nothing(
+    viewmats: Float[Tensor, "view 4 4"], Ks: Float[Tensor, "view 3 3"]
+) -> Float[Tensor, "view 4 4"]:
+    """The cameras, with gradients of their intrinsics."""
+    K = Ks.detach()
+    # Focal lengths and centre alone are intrinsics; the rest is not asked.
+    used = torch.tensor([[1, 0, 1], [0, 1, 1], [0, 0, 0]], dtype=Ks.dtype, device=Ks.device)
+    identity = torch.eye(3, dtype=Ks.dtype, device=Ks.device)
+    identity = identity + torch.linalg.inv(K) @ (used * (Ks - K))
+    # Not a matrix product: where the host allows TF32, that rounds even what it multiplies by 1.
+    turned = (identity[..., None] * viewmats[:, None, :3]).sum(dim=2)
+    return torch.cat([turned, viewmats[:, 3:]], dim=1)
 
 
 def load_rasterization() -> Callable[..., Any]:
@@ -182,7 +191,7 @@ def _probe(rasterization: Callable[..., Any], device: torch.device) -> float:
         background=None,
     )
     torch.autograd.grad(drawn.depth.sum(), means)
-    return float(drawn.alpha[0, 4, 4])
+    return float(drawn.alpha.detach()[0, 4, 4])
 
 
 def _first_line(error: Exception) -> str:
