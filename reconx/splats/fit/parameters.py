@@ -21,6 +21,7 @@ class GaussianParameters(nn.Module):
     _means: Tensor
     _quats: Tensor
     _axes: Tensor
+    _spins: Tensor
 
     def __init__(self, start: Gaussians, device: str) -> None:
         """Start at placed Gaussians."""
@@ -31,6 +32,12 @@ class GaussianParameters(nn.Module):
         # Column k: the Gaussian's k-th axis, one standard deviation long.
         axes = quaternion_to_matrix(self._quats) * start.scales.to(device)[:, None]
         self.register_buffer("_axes", axes)
+        # Column k: the quaternion times the k-th imaginary unit.
+        units = torch.eye(4, device=device)[1:]
+        spins = quaternion_multiply(
+            self._quats[:, None].expand(-1, 3, -1), units.expand(count, 3, 4)
+        )
+        self.register_buffer("_spins", spins.mT.contiguous(), persistent=False)
         self.offsets = nn.Parameter(torch.zeros(count, 3, device=device))
         self.turns = nn.Parameter(torch.zeros(count, 3, device=device))
         self.log_scales = nn.Parameter(start.scales.log().to(device))
@@ -51,12 +58,11 @@ class GaussianParameters(nn.Module):
 
     def gaussians(self) -> Gaussians:
         """The Gaussians as they stand now, differentiable; quaternions of any length."""
-        # (1, t) is, once normalised, a turn by 2 |t| about the local axis t: no sine, no pole.
-        turns = torch.cat([torch.ones_like(self.turns[:, :1]), self.turns], dim=-1)
         return Gaussians(
             # A product and a sum are several times faster than n products of 3 x 3 matrices.
             means=self._means + (self._axes * self.offsets[:, None]).sum(-1),
-            quats=quaternion_multiply(self._quats, turns),
+            # Times (1, t): once normalised, a turn by 2 |t| about the local axis t, without a pole.
+            quats=self._quats + (self._spins * self.turns[:, None]).sum(-1),
             scales=self.log_scales.exp(),
             opacities=self.logits.sigmoid(),
             sh=torch.cat([self.sh_constant, self.sh_rest], dim=1),
