@@ -31,7 +31,7 @@ def ssim_map(
     Splatting. Differentiable.
     """
     x, y = image, reference
-    blurred = _blur(torch.cat([x, y, x * x, y * y, x * y], dim=-1))
+    blurred = ssim_blur(torch.cat([x, y, x * x, y * y, x * y], dim=-1))
     mean_x, mean_y, xx, yy, xy = blurred.chunk(5, dim=-1)
     covariance = xy - mean_x * mean_y
     variances = (xx - mean_x.square()) + (yy - mean_y.square())
@@ -57,9 +57,10 @@ def ssim_window(dtype: torch.dtype, device: torch.device | str = "cpu") -> Float
     return window / window.sum()
 
 
-def _blur(
+def ssim_blur(
     images: Float[Tensor, "view height width channel"],
 ) -> Float[Tensor, "view height width channel"]:
+    """What SSIM's window sees of each channel; beyond the border everything is 0."""
     window = ssim_window(images.dtype, images.device)
     channels = images.shape[-1]
     # Channels stay last in memory: depthwise convolution is three times faster so.

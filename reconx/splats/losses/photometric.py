@@ -7,8 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...ops.image import luminance
-from ...ops.metrics import ssim_map
 from ...progress import Progress, SilentProgress, run_interruptibly
 
 logger = logging.getLogger("reconx")
@@ -29,15 +27,14 @@ def photometric_loss(
     it is trusted and a frame of holes counts nothing. SSIM compares luminance, as it was defined
     (Wang et al. 2004): per channel it would cost three times as much.
 
-    Differentiable in the image. On the CPU, in float32, value and gradient come from one compiled
-    kernel.
+    Differentiable in the image, once. On the CPU, in float32, one compiled kernel computes it.
     """
     on_cpu = image.device.type == "cpu" and image.dtype == torch.float32
     if on_cpu and _has_numba():
         from .numba_photometric import compare_pictures
-
-        return compare_pictures(image, target, weights, SSIM_SHARE)
-    return photometric_loss_in_torch(image, target, weights)
+    else:
+        from .torch_photometric import compare_pictures
+    return compare_pictures(image, target, weights, SSIM_SHARE)
 
 
 def prepare_loss(device: torch.device | str = "cpu", progress: Progress | None = None) -> None:
@@ -63,16 +60,3 @@ def prepare_loss(device: torch.device | str = "cpu", progress: Progress | None =
 
 def _has_numba() -> bool:
     return importlib.util.find_spec("numba") is not None
-
-
-def photometric_loss_in_torch(
-    image: Float[Tensor, "height width 3"],
-    target: Float[Tensor, "height width 3"],
-    weights: Float[Tensor, "height width"],
-) -> Float[Tensor, ""]:
-    """`photometric_loss` on any device, in any precision."""
-    target = torch.where(weights[..., None] > 0, target, image.detach())
-    absolute = (image - target).abs().mean(dim=-1)
-    grey, target_grey = luminance(image)[None, ..., None], luminance(target)[None, ..., None]
-    dissimilarity = 1 - ssim_map(grey, target_grey)[0]
-    return (weights * ((1 - SSIM_SHARE) * absolute + SSIM_SHARE * dissimilarity)).mean()
