@@ -8,6 +8,7 @@ import importlib
 import logging
 import re
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from splat_scenes import HEIGHT, WIDTH, SplatScene, assert_agrees, draw, make_splat_scene
+from splat_scenes import HEIGHT, WIDTH, assert_agrees, draw, make_inner_scene, make_splat_scene
 from torch import Tensor
 
 from reconx.errors import InputError
@@ -94,16 +95,9 @@ def reference_rasterization(monkeypatch: pytest.MonkeyPatch) -> Any:
     return rendering.rasterization
 
 
-def inner_scene() -> SplatScene:
-    """No Gaussian so far outside that the Jacobian is clamped: there Ks' gradients differ."""
-    scene = make_splat_scene(count=60, seed=4)
-    inner = scene.means * torch.tensor([0.6, 0.6, 1.0])
-    return replace(scene, means=inner).to(torch.float64)
-
-
 @pytest.mark.parametrize("antialiased", [False, True])
 def test_the_adapter_agrees_with_torch(reference_rasterization, antialiased: bool) -> None:
-    scene = inner_scene()
+    scene = make_inner_scene(count=60, seed=4).to(torch.float64)
     options = {"near": 2.5, "eps2d": 0.2, "antialiased": antialiased}
     drawn = draw(partial(draw_with, reference_rasterization), scene, **options)
     expected = draw(make_rasterizer("torch"), scene, **options)
@@ -169,9 +163,11 @@ def test_what_does_not_work_is_said(stand_in, source: str, reason: str) -> None:
     assert re.search(reason, found), found
 
 
-def test_what_works_is_chosen(stand_in, monkeypatch) -> None:
+@pytest.mark.parametrize("mode", [nullcontext, torch.no_grad, torch.inference_mode])
+def test_what_works_is_chosen(stand_in, monkeypatch, mode) -> None:
     stand_in(ANSWER.format(alpha=0.999))
-    assert why_unusable(CPU) is None
+    with mode():  # Whoever asks first may want no gradients; fits ask later.
+        assert why_unusable(CPU) is None
     # Where torch has no CUDA, no tensor can be made there: the probe's answer stands in for it.
     monkeypatch.setattr(gsplat_cuda, "_probe", lambda rasterization, device: 0.999)
     assert choose_rasterizer("auto", "cuda") == "gsplat"

@@ -169,8 +169,13 @@ def why_unusable(device: torch.device) -> str | None:
     return None
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def _probe(rasterization: Callable[..., Any], device: torch.device) -> float:
-    """Alpha of an opaque Gaussian at its centre, drawn with gradients."""
+    """Alpha of an opaque Gaussian at its centre.
+
+    Drawn with gradients, even where the caller wants none: what is found holds for all callers.
+    """
     one = functools.partial(torch.ones, device=device)
     means = torch.tensor([[0.0, 0.0, 1.0]], device=device, requires_grad=True)
     K = torch.tensor([[[8.0, 0, 4.5], [0, 8.0, 4.5], [0, 0, 1]]], device=device)
