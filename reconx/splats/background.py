@@ -17,7 +17,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn import functional
 
-from ..ops.image import resize_images
+from ..ops.image import local_maximum, resize_images
 from ..ops.projection import camera_rays, inside_image, project_points
 from ..ops.quaternion import matrix_to_quaternion
 from ..ops.sh import colour_to_sh
@@ -191,13 +191,8 @@ def _hides(points: Float[Tensor, "n 3"], scene: Scene) -> Bool[Tensor, " n"]:
         local = scene.points[view] @ viewmat[2, :3] + viewmat[2, 3]
         depth = torch.where(scene.valid[view], local, 0.0)
         reach = math.ceil(WIDTH * _spacing() * float(K[0, 0]))
-        # All that a Gaussian covers up to one standard deviation: down, then across, since the
-        # whole square at once takes as many times longer as it is wide.
-        farthest = depth[None]
-        for window in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
-            margin = (window[0] // 2, window[1] // 2)
-            farthest = functional.max_pool2d(farthest, window, stride=1, padding=margin)
-        farthest = farthest[0]
+        # All that a Gaussian covers up to one standard deviation.
+        farthest = local_maximum(depth[None], reach)[0]
         pixels, z = project_points(points, viewmat, K)
         lands = (z > 0) & inside_image(pixels, cameras.width, cameras.height)
         column, row = pixels[lands].long().unbind(-1)
