@@ -134,15 +134,14 @@ def _nearest_points(
         shape: Height and width.
     """
     exact = torch.full((shape[0] * shape[1],), _EMPTY, dtype=torch.int64, device=keys.device)
-    _splat(exact, keys, pixels.floor().long(), shape)
+    _splat(exact, keys, *pixels.floor().long().unbind(-1), shape)
     wide = exact.clone()
     for side in range(2, MAX_FOOTPRINT + 1):
         (chosen,) = (footprint == side).nonzero(as_tuple=True)
-        corner = (pixels[chosen] - (side - 1) / 2).floor().long()
+        mine, corner = keys[chosen], (pixels[chosen] - (side - 1) / 2).floor().long()
         for down in range(side):
             for across in range(side):
-                shift = torch.tensor([across, down], device=keys.device)
-                _splat(wide, keys[chosen], corner + shift, shape)
+                _splat(wide, mine, corner[:, 0] + across, corner[:, 1] + down, shape)
     # The point in the pixel's own square shows, unless a patch of a nearer surface covers it.
     front, own = _depth_of(wide), _depth_of(exact)
     keep = (exact != _EMPTY) & (own <= front * (1 + SAME_SURFACE))
@@ -152,12 +151,12 @@ def _nearest_points(
 def _splat(
     buffer: Int[Tensor, " pixel"],
     keys: Int[Tensor, " n"],
-    places: Int[Tensor, "n 2"],
+    x: Int[Tensor, " n"],
+    y: Int[Tensor, " n"],
     shape: tuple[int, int],
 ) -> None:
     """Lower the buffer at the places that lie in the picture."""
     height, width = shape
-    x, y = places.unbind(-1)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     # Outside, the largest key changes nothing; cheaper than gathering what lies inside.
     place = torch.where(inside, y * width + x, 0)
