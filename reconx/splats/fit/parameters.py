@@ -42,8 +42,9 @@ class GaussianParameters(nn.Module):
         self.turns = nn.Parameter(torch.zeros(count, 3, device=device))
         self.log_scales = nn.Parameter(start.scales.log().to(device))
         self.logits = nn.Parameter(start.opacities.logit().to(device))
-        self.sh_constant = nn.Parameter(start.sh[:, :1].to(device))
-        self.sh_rest = nn.Parameter(start.sh[:, 1:].to(device))
+        # In one piece: Adam's fused kernel on the CPU overwrites what lies between a view's parts.
+        self.sh_constant = nn.Parameter(start.sh[:, :1].to(device).contiguous())
+        self.sh_rest = nn.Parameter(start.sh[:, 1:].to(device).contiguous())
 
     def groups(self, rates: LearningRates) -> list[dict[str, Any]]:
         """Parameters with their learning rates, for Adam."""
