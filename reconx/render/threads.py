@@ -10,6 +10,9 @@ import torch
 
 Result = TypeVar("Result")
 
+APART = 4
+"""Frames at once on a device beside the CPU: what each of them takes there adds up."""
+
 _LOCK = threading.Lock()
 _inside = 0
 """Blocks that run now, on any Python thread."""
@@ -45,24 +48,24 @@ def one_torch_thread(device: torch.device | str) -> Iterator[None]:
 def map_frames(
     work: Callable[[int], Result], count: int, device: torch.device | str
 ) -> Iterator[Result]:
-    """Do the same for every frame.
+    """Do the same for every frame, several frames at once.
 
-    On a CPU as many frames at once as torch has threads, each on one: the many small steps of a
-    single frame gain nothing from more. Elsewhere one after the other.
+    As many as torch has threads, each on one: the many small steps of a single frame gain nothing
+    from more. On another device at most `APART`, since some of the steps are the CPU's even there.
 
     Args:
         work: Called with the number of the frame; what it raises is raised here, and frames that
             have not begun are left out then.
         count: Of frames.
-        device: Where `work` computes.
+        device: Where `work` computes, above all.
 
     Yields:
         Results, in order.
     """
-    on_cpu = torch.device(device).type == "cpu"
-    workers = min(torch.get_num_threads(), count) if on_cpu else 1
+    most = count if torch.device(device).type == "cpu" else APART
+    workers = min(torch.get_num_threads(), count, most)
     if workers < 2:
         yield from map(work, range(count))
         return
-    with one_torch_thread(device), ThreadPoolExecutor(workers, "reconx-frame") as pool:
+    with one_torch_thread("cpu"), ThreadPoolExecutor(workers, "reconx-frame") as pool:
         yield from pool.map(work, range(count))

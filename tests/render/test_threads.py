@@ -20,19 +20,21 @@ def two_torch_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_two_frames_run_at_once_on_one_torch_thread_each_and_come_in_order() -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_two_frames_run_at_once_on_one_torch_thread_each_and_come_in_order(device: str) -> None:
     both = threading.Barrier(2, timeout=BARRIER_SECONDS)
 
     def work(frame: int) -> tuple[int, int]:
         both.wait()
         return frame, torch.get_num_threads()
 
-    assert list(map_frames(work, 6, "cpu")) == [(frame, 1) for frame in range(6)]
+    assert list(map_frames(work, 6, device)) == [(frame, 1) for frame in range(6)]
 
 
-def test_elsewhere_than_on_a_cpu_frames_follow_each_other_on_the_callers_thread() -> None:
-    threads = list(map_frames(lambda _: threading.current_thread(), 3, "cuda"))
-    assert threads == [threading.current_thread()] * 3
+def test_elsewhere_than_on_a_cpu_few_frames_run_at_once(monkeypatch) -> None:
+    monkeypatch.setattr("reconx.render.threads.APART", 1)
+    workers = list(map_frames(lambda _: threading.current_thread(), 3, "cuda"))
+    assert workers == [threading.current_thread()] * 3
 
 
 def test_after_an_error_no_further_frame_begins() -> None:
