@@ -1,5 +1,7 @@
 """How alike two pictures are. Inputs in [0, 1]; higher is better."""
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -52,9 +54,8 @@ def ssim(
 
 def ssim_window(dtype: torch.dtype, device: torch.device | str = "cpu") -> Float[Tensor, "11"]:
     """The shares of SSIM's window, which is separable and symmetric; they add up to 1."""
-    taps = torch.arange(11, dtype=dtype, device=device) - 5
-    window = torch.exp(-taps.square() / (2 * 1.5**2))
-    return window / window.sum()
+    shares = [math.exp(-((tap - 5) ** 2) / (2 * 1.5**2)) for tap in range(11)]
+    return torch.tensor([share / sum(shares) for share in shares], dtype=dtype, device=device)
 
 
 def ssim_blur(

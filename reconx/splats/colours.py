@@ -44,8 +44,7 @@ class ColourAdaptation(nn.Module):
         """
         if not self._adapts[view]:
             return colour
-        delta = self.deltas[view]
-        return colour + colour @ delta[:, :3].mT + alpha[..., None] * delta[:, 3]
+        return colour + torch.cat([colour, alpha[..., None]], dim=-1) @ self.deltas[view].mT
 
     @torch.no_grad()
     def mean(self, views: int) -> Float[Tensor, "3 4"]:
