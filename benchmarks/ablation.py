@@ -40,6 +40,7 @@ PHOTOS: Mapping[str, Options] = {
     "robust masks": {"robust_after": 0.3},
     "perceptual term, no weights": {"perceptual_weight": 0.5},
     "no background": {"background": False},
+    "view-dependent colours": {"sh_degree": 3},
 }
 """Options that photos alone can tell apart."""
 FRAMES: Mapping[str, Options] = {

@@ -115,7 +115,7 @@ def _fit_inputs() -> list[io.Input]:
             max=3,
             tooltip=(
                 "Degree of colour that changes with the direction of view. Higher: shine, and a "
-                "file up to four times as large; few photos cannot tell shine from error."
+                "file up to four times as large; unseen views gain little or nothing."
             ),
         ),
         io.Boolean.Input(
