@@ -134,7 +134,8 @@ def _nearest_points(
         shape: Height and width.
     """
     exact = torch.full((shape[0] * shape[1],), _EMPTY, dtype=torch.int64, device=keys.device)
-    _splat(exact, keys, *pixels.floor().long().unbind(-1), shape)
+    own = pixels.floor().long()
+    _splat(exact, keys, own[:, 0], own[:, 1], shape)
     wide = exact.clone()
     for side in range(2, MAX_FOOTPRINT + 1):
         (chosen,) = (footprint == side).nonzero(as_tuple=True)
@@ -143,8 +144,7 @@ def _nearest_points(
             for across in range(side):
                 _splat(wide, mine, corner[:, 0] + across, corner[:, 1] + down, shape)
     # The point in the pixel's own square shows, unless a patch of a nearer surface covers it.
-    front, own = _depth_of(wide), _depth_of(exact)
-    keep = (exact != _EMPTY) & (own <= front * (1 + SAME_SURFACE))
+    keep = (exact != _EMPTY) & (_depth_of(exact) <= _depth_of(wide) * (1 + SAME_SURFACE))
     return torch.where(keep, exact, wide).reshape(shape)
 
 

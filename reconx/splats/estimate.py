@@ -12,7 +12,7 @@ from ..render.trial import TRIAL_GAUSSIANS, TRIAL_PIXELS, prepare_rasterizer
 from ..types import Scene, Views
 from .fit import FitOptions
 from .fit.judging import want_judgement
-from .fit.memory import estimate_megabytes, keep_memory
+from .fit.memory import drawing_bytes, estimate_megabytes, keep_memory
 
 _STEP = 5e-3
 """Seconds per step, whatever its size."""
@@ -43,8 +43,9 @@ def estimate_fit(
         device: As for the fit.
         progress: Told while the rasterizer is tried out, see `prepare_rasterizer`.
     """
-    options = keep_memory(scene, views, options)
     rasterizer = choose_rasterizer(options.rasterizer, device)
+    drawing = drawing_bytes(rasterizer, device)
+    options = keep_memory(scene, views, options, drawing)
     trial = prepare_rasterizer(rasterizer, device, progress)
     slowness = trial / (TRIAL_GAUSSIANS * _DRAWN_GAUSSIAN + TRIAL_PIXELS * _DRAWN_PIXEL)
     gaussians = min(options.max_gaussians, int(scene.valid.sum()))
@@ -60,7 +61,7 @@ def estimate_fit(
     step = _STEP + draw
     if torch.device(device).type == "cpu":
         step += gaussians * (_GAUSSIAN + extra * _COEFFICIENT) + drawn * _PIXEL
-    megabytes = estimate_megabytes(scene, views, options)
+    megabytes = estimate_megabytes(scene, views, options, drawing)
     # In the end every picture is drawn once more, without gradients.
     around = scene.valid.numel() * _PLACED + sum(pictures) * draw / 3
     if views is not None and want_judgement(views, options) and torch.device(device).type == "cpu":

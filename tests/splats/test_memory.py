@@ -4,7 +4,7 @@ import pytest
 
 from reconx.errors import InputError
 from reconx.splats.fit import FitOptions, fit_gaussians
-from reconx.splats.fit.memory import estimate_megabytes, keep_memory
+from reconx.splats.fit.memory import drawing_bytes, estimate_megabytes, keep_memory
 from reconx.types import Scene
 
 OPTIONS = FitOptions(steps=1, max_gaussians=6000)
@@ -34,6 +34,16 @@ def test_harmonics_cost_gaussians(plane_scene: Scene):
     plain = keep_memory(plane_scene, None, options).max_gaussians
     shiny = keep_memory(plane_scene, None, replace(options, sh_degree=3)).max_gaussians
     assert shiny < 0.4 * plain
+
+
+def test_torch_on_a_gpu_takes_its_share_of_the_limit(plane_scene: Scene):
+    assert drawing_bytes("gsplat", "cuda") == drawing_bytes("torch", "cpu") == 0
+    drawing = drawing_bytes("torch", "cuda")
+    limit = round(estimate_megabytes(plane_scene, None, OPTIONS, drawing)) - 1
+    kept = keep_memory(plane_scene, None, replace(OPTIONS, max_memory_mb=limit), drawing)
+    assert kept.max_gaussians < OPTIONS.max_gaussians
+    with pytest.raises(InputError, match="expected at least 964 .* Install gsplat, give more"):
+        keep_memory(plane_scene, None, replace(OPTIONS, max_memory_mb=500), drawing)
 
 
 def test_a_limit_below_the_pictures_is_refused(plane_scene: Scene):

@@ -3,6 +3,8 @@
 import math
 from dataclasses import replace
 
+import torch
+
 from ...errors import InputError
 from ...types import Scene, Views
 from .options import FitOptions
@@ -10,33 +12,48 @@ from .options import FitOptions
 GAUSSIAN_BYTES, COEFFICIENT_BYTES, PIXEL_BYTES, STORED_BYTES = 600, 90, 300, 25
 """Per Gaussian, per further coefficient of it, per pixel of the largest picture and of all.
 Measured in November 2026 on x86-64."""
+TORCH_GPU_BYTES = 960_000_000
+"""Of torch's rasterizer on a GPU, beside all that: the pairs that it blends at once, 60 bytes each.
+Measured on an H100."""
 FEWEST = 1000
 """Gaussians below which a scene is not worth fitting."""
 
 
-def estimate_megabytes(scene: Scene, views: Views | None, options: FitOptions) -> float:
-    """Memory of a fit beyond what its input takes, 1e6 bytes."""
+def drawing_bytes(rasterizer: str, device: torch.device | str) -> int:
+    """What a rasterizer takes, however few it draws."""
+    on_gpu = torch.device(device).type != "cpu"
+    return TORCH_GPU_BYTES if on_gpu and rasterizer == "torch" else 0
+
+
+def estimate_megabytes(
+    scene: Scene, views: Views | None, options: FitOptions, drawing: int = 0
+) -> float:
+    """Memory of a fit beyond what its input takes, 1e6 bytes; `drawing` from `drawing_bytes`."""
     gaussians = min(options.max_gaussians, int(scene.valid.sum()))
-    return (gaussians * _per_gaussian(options) + _picture_bytes(scene, views, options)) / 1e6
+    pictures = _picture_bytes(scene, views, options)
+    return (gaussians * _per_gaussian(options) + pictures + drawing) / 1e6
 
 
-def keep_memory(scene: Scene, views: Views | None, options: FitOptions) -> FitOptions:
+def keep_memory(
+    scene: Scene, views: Views | None, options: FitOptions, drawing: int = 0
+) -> FitOptions:
     """The options with as few Gaussians as `max_memory_mb` demands.
 
     Raises:
-        InputError: If the pictures alone need more.
+        InputError: If pictures and rasterizer alone need more.
     """
     limit = options.max_memory_mb
-    needed = estimate_megabytes(scene, views, options)
+    needed = estimate_megabytes(scene, views, options, drawing)
     if not limit or needed <= limit:
         return options
-    pictures, each = _picture_bytes(scene, views, options), _per_gaussian(options)
-    budget = int((1e6 * limit - pictures) / each)
+    rest, each = _picture_bytes(scene, views, options) + drawing, _per_gaussian(options)
+    budget = int((1e6 * limit - rest) / each)
     if budget < FEWEST:
-        least = math.ceil((pictures + FEWEST * each) / 1e6)
+        least = math.ceil((rest + FEWEST * each) / 1e6)
+        remedy = "Install gsplat, give more memory" if drawing else "Give more memory"
         raise InputError(
             f"max_memory_mb is {limit}; expected at least {least} for these pictures and {FEWEST} "
-            "Gaussians. Give more memory, or smaller photos."
+            f"Gaussians. {remedy}, or smaller photos."
         )
     return replace(options, max_gaussians=budget)
 

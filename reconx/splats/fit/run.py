@@ -12,7 +12,7 @@ from ..losses import prepare_loss
 from .checkpoint import FitCheckpoint, describe_fit
 from .judging import judge_unjudged
 from .loop import Fit
-from .memory import keep_memory
+from .memory import drawing_bytes, keep_memory
 from .options import FitOptions
 from .result import make_report, refined_scene, refined_views
 
@@ -54,7 +54,9 @@ def fit_gaussians(
     progress = progress or SilentProgress()
     if options.train_on_generated and views is None:
         logger.info("Generated frames shall train, but none were given: photos train alone.")
-    asked, options = options, keep_memory(scene, views, options)
+    rasterizer = choose_rasterizer(options.rasterizer, device)
+    drawing = drawing_bytes(rasterizer, device)
+    asked, options = options, keep_memory(scene, views, options, drawing)
     if options != asked:
         logger.info(
             "%d Gaussians instead of %d, to stay within %d MB.",
@@ -62,7 +64,6 @@ def fit_gaussians(
             asked.max_gaussians,
             options.max_memory_mb,
         )
-    rasterizer = choose_rasterizer(options.rasterizer, device)
     prepare_rasterizer(rasterizer, device, progress)
     draw = make_rasterizer(rasterizer, device)
     views = judge_unjudged(scene, views, options, device, progress)

@@ -1,6 +1,6 @@
 """The photometric loss in one compiled kernel that gives the gradient with the value.
 
-Torch takes some fifty operations for the same, and six times as long on one thread. One thread here
+Torch takes a hundred operations for the same, and four times as long on one thread. One thread here
 too: more would save a millisecond or two, and take three times as long to compile.
 """
 

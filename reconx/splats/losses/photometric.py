@@ -47,7 +47,7 @@ def prepare_loss(device: torch.device | str = "cpu", progress: Progress | None =
         progress: Told about it; may raise to stop.
     """
     if torch.device(device).type == "cpu" and not _has_numba():
-        logger.info("numba is absent, so torch compares pictures, five times slower.")
+        logger.info("numba is absent, so torch compares pictures, four times slower.")
 
     def work(progress: Progress) -> None:
         task = progress.start("Preparing the loss, once per machine", 1)
