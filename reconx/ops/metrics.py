@@ -55,7 +55,8 @@ def ssim(
 def ssim_window(dtype: torch.dtype, device: torch.device | str = "cpu") -> Float[Tensor, "11"]:
     """The shares of SSIM's window, which is separable and symmetric; they add up to 1."""
     shares = [math.exp(-((tap - 5) ** 2) / (2 * 1.5**2)) for tap in range(11)]
-    return torch.tensor([share / sum(shares) for share in shares], dtype=dtype, device=device)
+    whole = sum(shares)
+    return torch.tensor([share / whole for share in shares], dtype=dtype, device=device)
 
 
 def ssim_blur(

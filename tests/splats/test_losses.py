@@ -7,7 +7,6 @@ import torch
 from reconx.ops.image import luminance
 from reconx.ops.metrics import ssim_map
 from reconx.splats.losses import depth_loss, photometric, photometric_loss, prepare_loss
-from reconx.splats.losses.torch_photometric import compare_pictures
 
 
 def random_picture(seed: int) -> torch.Tensor:
@@ -76,10 +75,6 @@ def test_photometric_gradient():
     torch.testing.assert_close((image.grad * along).sum(), (there - back) / 2e-6, rtol=1e-6, atol=0)
 
 
-def in_torch(image: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    return compare_pictures(image, target, weights, photometric.SSIM_SHARE)
-
-
 def by_autograd(image: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """The loss as its docstring defines it."""
     target = torch.where(weights[..., None] > 0, target, image.detach())
@@ -88,15 +83,17 @@ def by_autograd(image: torch.Tensor, target: torch.Tensor, weights: torch.Tensor
     return (weights * (0.8 * absolute + 0.2 * (1 - ssim_map(grey, target_grey)[0]))).mean()
 
 
-@pytest.mark.parametrize("loss", [photometric_loss, in_torch])
-def test_value_and_gradient_are_those_of_autograd(loss):
+@pytest.mark.parametrize("numba", [True, False])
+def test_value_and_gradient_are_those_of_autograd(numba: bool, monkeypatch: pytest.MonkeyPatch):
+    if not numba:
+        monkeypatch.setattr(photometric, "_has_numba", lambda: False)
     generator = torch.Generator().manual_seed(9)
     image, target = torch.rand(2, 37, 52, 3, generator=generator)
     target[:12] = image[:12]
     weights = torch.rand(37, 52, generator=generator)
     weights[20:30, 5:40] = 0
     found = []
-    for compare in (loss, by_autograd):
+    for compare in (photometric_loss, by_autograd):
         picture = image.clone().requires_grad_()
         value = compare(picture, target, weights)
         (3 * value).backward()

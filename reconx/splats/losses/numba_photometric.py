@@ -4,13 +4,10 @@ Torch takes a hundred operations for the same, and four times as long on one thr
 too: more would save a millisecond or two, and take three times as long to compile.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ...compilation import f4, inlined, serial
 from ...ops.image import LUMINANCE
@@ -26,29 +23,12 @@ def compare_pictures(
     target: Float[Tensor, "height width 3"],
     weights: Float[Tensor, "height width"],
     ssim_share: float,
-) -> Float[Tensor, ""]:
-    """See `photometric_loss`; float32 on the CPU."""
-    return _Compare.apply(image, target, weights, ssim_share)
-
-
-class _Compare(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, image: Tensor, target: Tensor, weights: Tensor, ssim_share: float
-    ) -> Tensor:
-        pictures = (part.detach().contiguous().numpy() for part in (image, target, weights))
-        window = ssim_window(torch.float32).numpy()
-        sums, gradient = compare_rows(*pictures, window, f4(ssim_share))
-        ctx.save_for_backward(torch.from_numpy(gradient))
-        return image.new_tensor(sums.sum() / weights.numel())
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, grad_loss: Tensor
-    ) -> tuple[Tensor, None, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return grad_loss * gradient, None, None, None
+) -> tuple[Float[Tensor, ""], Float[Tensor, "height width 3"]]:
+    """Value and gradient of `photometric_loss`; float32 on the CPU."""
+    pictures = (part.detach().contiguous().numpy() for part in (image, target, weights))
+    window = ssim_window(torch.float32).numpy()
+    sums, gradient = compare_rows(*pictures, window, f4(ssim_share))
+    return image.new_tensor(sums.sum() / weights.numel()), torch.from_numpy(gradient)
 
 
 @inlined

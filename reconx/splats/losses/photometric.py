@@ -2,10 +2,12 @@
 
 import importlib.util
 import logging
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ...progress import Progress, SilentProgress, run_interruptibly
 
@@ -29,12 +31,30 @@ def photometric_loss(
 
     Differentiable in the image, once. On the CPU, in float32, one compiled kernel computes it.
     """
-    on_cpu = image.device.type == "cpu" and image.dtype == torch.float32
-    if on_cpu and _has_numba():
-        from .numba_photometric import compare_pictures
-    else:
-        from .torch_photometric import compare_pictures
-    return compare_pictures(image, target, weights, SSIM_SHARE)
+    return _Loss.apply(image, target, weights)  # pyright: ignore[reportReturnType]
+
+
+class _Loss(torch.autograd.Function):
+    """The loss, whose gradient comes with its value."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        on_cpu = image.device.type == "cpu" and image.dtype == torch.float32
+        if on_cpu and _has_numba():
+            from .numba_photometric import compare_pictures
+        else:
+            from .torch_photometric import compare_pictures
+        value, gradient = compare_pictures(image, target, weights, SSIM_SHARE)
+        ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, grad_loss: Tensor
+    ) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad_loss * gradient, None, None
 
 
 def prepare_loss(device: torch.device | str = "cpu", progress: Progress | None = None) -> None:

@@ -4,12 +4,9 @@ Autograd would start half as many kernels again, and on a GPU that is what takes
 H100 at 512 x 512, instead of 1.7.
 """
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ...ops.image import LUMINANCE
 from ...ops.metrics import SSIM_CONTRAST, SSIM_LIGHT, ssim_blur
@@ -20,33 +17,17 @@ def compare_pictures(
     target: Float[Tensor, "height width 3"],
     weights: Float[Tensor, "height width"],
     ssim_share: float,
-) -> Float[Tensor, ""]:
-    """See `photometric_loss`."""
-    return _Compare.apply(image, target, weights, ssim_share)  # pyright: ignore[reportReturnType]
-
-
-class _Compare(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, image: Tensor, target: Tensor, weights: Tensor, ssim_share: float
-    ) -> Tensor:
-        target = torch.where(weights[..., None] > 0, target, image)
-        error, shares = image - target, image.new_tensor(LUMINANCE)
-        grey, target_grey = image @ shares, target @ shares
-        dissimilarity, by_grey = _dissimilarity(grey, target_grey, weights)
-        absolute = error.abs().mean(dim=-1)
-        by_error = weights[..., None] * ((1 - ssim_share) / 3 / weights.numel())
-        gradient = by_error * error.sign() + by_grey[..., None] * (ssim_share * shares)
-        ctx.save_for_backward(gradient)
-        return (weights * ((1 - ssim_share) * absolute + ssim_share * dissimilarity)).mean()
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, grad_loss: Tensor
-    ) -> tuple[Tensor, None, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return grad_loss * gradient, None, None, None
+) -> tuple[Float[Tensor, ""], Float[Tensor, "height width 3"]]:
+    """Value and gradient of `photometric_loss`."""
+    target = torch.where(weights[..., None] > 0, target, image)
+    error, shares = image - target, image.new_tensor(LUMINANCE)
+    grey, target_grey = image @ shares, target @ shares
+    dissimilarity, by_grey = _dissimilarity(grey, target_grey, weights)
+    absolute = error.abs().mean(dim=-1)
+    by_error = weights[..., None] * ((1 - ssim_share) / 3 / weights.numel())
+    gradient = by_error * error.sign() + by_grey[..., None] * (ssim_share * shares)
+    value = (weights * ((1 - ssim_share) * absolute + ssim_share * dissimilarity)).mean()
+    return value, gradient
 
 
 def _dissimilarity(
