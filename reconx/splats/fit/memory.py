@@ -6,15 +6,15 @@ from dataclasses import replace
 import torch
 
 from ...errors import InputError
+from ...render.rasterizers.torch_tiles import GPU_CHUNK
 from ...types import Scene, Views
 from .options import FitOptions
 
 GAUSSIAN_BYTES, COEFFICIENT_BYTES, PIXEL_BYTES, STORED_BYTES = 600, 90, 300, 25
 """Per Gaussian, per further coefficient of it, per pixel of the largest picture and of all.
 Measured in November 2026 on x86-64."""
-TORCH_GPU_BYTES = 960_000_000
-"""Of torch's rasterizer on a GPU, beside all that: the pairs that it blends at once, 60 bytes each.
-Measured on an H100."""
+PAIR_BYTES = 60
+"""Per pair that torch's rasterizer blends at once on a GPU. Measured on an H100."""
 FEWEST = 1000
 """Gaussians below which a scene is not worth fitting."""
 
@@ -22,7 +22,7 @@ FEWEST = 1000
 def drawing_bytes(rasterizer: str, device: torch.device | str) -> int:
     """What a rasterizer takes, however few it draws."""
     on_gpu = torch.device(device).type != "cpu"
-    return TORCH_GPU_BYTES if on_gpu and rasterizer == "torch" else 0
+    return GPU_CHUNK * PAIR_BYTES if on_gpu and rasterizer == "torch" else 0
 
 
 def estimate_megabytes(
