@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from ...ops.image import close_gaps, resize_masks
+from ...ops.image import close_gaps, local_maximum, resize_masks
 from ...ops.photos import resize_photos
 from ...ops.projection import project_points, sample_image, unproject_depth, world_to_camera
 from ...progress import Progress, run_interruptibly
@@ -127,8 +127,7 @@ def _silhouettes(scene: Scene) -> Bool[Tensor, "view h w"]:
         ]
     )
     farthest, nearest = (
-        functional.max_pool2d(sign * z.where(scene.measured, -sign * torch.inf), 3, 1, 1)
-        for sign in (1, -1)
+        local_maximum(sign * z.where(scene.measured, -sign * torch.inf), 1) for sign in (1, -1)
     )
     return farthest > -nearest * (1 + EDGE_DEPTH)
 
