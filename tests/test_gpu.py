@@ -3,6 +3,7 @@
 The rasterizers' contract test holds what gsplat draws, in `tests/render/test_rasterizers.py`.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,6 +156,9 @@ def test_training_on_cuda_lowers_the_loss(tmp_path: Path) -> None:
     assert run.device.type == "cuda"
     run.fill_cache()
     assert load_structure_model(run.train()).facts.steps == 20
+    lines = (tmp_path / "run" / "log.jsonl").read_text("utf-8").splitlines()
+    losses = [json.loads(line)["loss"] for line in lines]
+    assert sum(losses[-5:]) < 0.97 * sum(losses[:5])
 
 
 @needs_cuda
