@@ -114,11 +114,11 @@ def measure_rasterizer(device: str, sizes: Sizes) -> Figures:
     }
 
 
-def measure_fit(device: str, sizes: Sizes, perceptual: FitOptions | None = None) -> Figures:
-    """A whole fit, compilation excluded, with the perceptual term of other options if given."""
+def measure_fit(device: str, sizes: Sizes, base: FitOptions | None = None) -> Figures:
+    """A whole fit, compilation excluded; `base` holds what `sizes` does not say."""
     scene, _ = make_photographed_plane(sizes.views, sizes.side, sizes.side)
     options = replace(
-        perceptual or FitOptions(),
+        base or FitOptions(),
         steps=sizes.steps,
         max_gaussians=sizes.gaussians,
         coarse_share=0,

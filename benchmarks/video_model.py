@@ -154,8 +154,9 @@ def measure_learning(
     )
     backbone = make_trainable(options)
     with TemporaryDirectory() as scratch:
-        kept = None if device == "cuda" else device
-        costs = measure_costs(options, backbone, Path(scratch), kept)
+        # A run takes the GPU that is there, unless it is told to keep off.
+        away = "cpu" if device == "cpu" else None
+        costs = measure_costs(options, backbone, Path(scratch), away)
     return {
         "trained": sum(costs.trained.values()),
         "frozen": costs.frozen,
